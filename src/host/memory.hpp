@@ -1,0 +1,73 @@
+// The host's memory as the IOMMU sees it: frames. A paddr names a frame; the frame table says where
+// that frame's bytes are now. Pages become frames by being pinned and stay reachable, as the page
+// that was pinned, until the last pin goes, whatever the process does to the address range
+// meanwhile (see withdraw()).
+//
+// Thread safety: pin and unpin from any thread. at() only inside a ReadSection, and what it returns
+// is good until that section ends.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+
+#include "base/address.hpp"
+#include "base/page_size.hpp"
+#include "base/result.hpp"
+#include "host/process.hpp"
+
+namespace pinfold::host {
+
+// How frames get their numbers. `contiguous`: the number of the page's first address wherever that
+// is free, so paddrs are as contiguous as vaddrs and large leaves appear wherever a real host would
+// allow them at best. `scattered`: a seeded permutation, which shows what fragmentation costs.
+enum class FrameNumbering { contiguous, scattered };
+
+class Memory {
+public:
+    struct Options {
+        PageSize page_size = k4K;
+        FrameNumbering numbering = FrameNumbering::contiguous;
+        std::uint64_t seed = 0;
+    };
+    explicit Memory(Options options);
+    ~Memory();
+    Memory(Memory const&) = delete;
+    Memory& operator=(Memory const&) = delete;
+
+    PageSize page_size() const;
+
+    // Faults in and pins up to out.size() pages from `vaddr` (aligned to the host page) on; out[i]
+    // becomes the paddr of page i. Returns how many were pinned, at least 1: like pin_user_pages, a
+    // failure after the first page ends the run early and is reported by the next call. Errors are
+    // those of Process::fault_in for the first page; ENOMEM also where the frame table cannot grow.
+    // A page that is pinned twice is one frame.
+    Result<std::size_t> pin(Process& process, Vaddr vaddr, Intent intent, std::span<Paddr> out);
+
+    // Drops one pin of each of `pages` frames from `first` on (consecutive paddrs).
+    void unpin(Paddr first, std::size_t pages);
+
+    // The bytes of a frame, from `paddr` to the end of its page. nullptr: no such frame (a wild
+    // paddr in a page table), or it is being moved right now: leave the section, call settle(), try
+    // again once. REQUIRES: inside a ReadSection.
+    std::byte* at(Paddr paddr) const;
+    void settle();
+
+    // Called before the process unmaps, moves, replaces or discards [start, start + size): pinned
+    // pages there are moved aside, to memory of the engine's, so that devices keep reaching the old
+    // page. `discard` is for madvise(MADV_DONTNEED) and its like: the range stays mapped, and reads
+    // as fresh memory. ENOMEM: no place to move them to; nothing has moved.
+    enum class Leaving { unmap, discard };
+    Result<> withdraw(Vaddr start, std::uint64_t size, Leaving leaving);
+
+    std::uint64_t pinned_pages() const;  // frames with at least one pin
+    std::uint64_t peak_pinned_pages() const;
+    std::uint64_t moved_pages() const;  // frames that were ever moved aside
+
+private:
+    struct Impl;
+    std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace pinfold::host

@@ -1,0 +1,42 @@
+// The process on whose behalf a call is made: its memory and its locked-memory account. One
+// implementation today, the process that the engine lives in; another process would be reached by
+// process_vm_readv(2) and the like, which is why nothing here hands out a pointer. Thread safe.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+#include "base/address.hpp"
+#include "base/range.hpp"
+#include "base/result.hpp"
+#include "host/locked_memory.hpp"
+
+namespace pinfold::host {
+
+// What a pin is for: an IOMMU mapping that the device may write pins for write (rule M-8).
+enum class Intent { read, write };
+
+class Process {
+public:
+    virtual ~Process() = default;
+
+    // copy_from_user and copy_to_user. EFAULT: some byte is not accessible; bytes before it may be
+    // copied.
+    virtual Result<> read(Vaddr from, std::span<std::byte> into) = 0;
+    virtual Result<> write(Vaddr to, std::span<std::byte const> from) = 0;
+
+    // Faults the pages of `range` in as get_user_pages(FOLL_LONGTERM) would: copy-on-write broken
+    // early for both intents. EFAULT: a hole, PROT_NONE, or memory without the right that `intent`
+    // asks for, past the end of a file. ENOMEM: no memory. Rules 3.3. `range` is of whole pages.
+    virtual Result<> fault_in(VaddrRange range, Intent intent) = 0;
+
+    // mm->locked_vm, RLIMIT_MEMLOCK and CAP_IPC_LOCK of this process (rules P-1 to P-7).
+    virtual LockedMemory& locked_memory() = 0;
+
+    // Where this process's page at `vaddr` can be touched by us; nullptr if it cannot be mapped
+    // here.
+    virtual std::byte* local(Vaddr vaddr) = 0;
+};
+
+}  // namespace pinfold::host

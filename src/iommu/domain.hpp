@@ -1,0 +1,92 @@
+// The IOMMU API: one I/O address space, whatever holds its translations. Rules.
+//
+// The public half is the API that type1/ calls (alignment, roll-back, gather); the protected half
+// is what a back end supplies: a radix table in a hardware format, a record list, or the native
+// index.
+//
+// Thread safety: translate() and iova_to_phys() from any thread inside a ReadSection. map and
+// unmap: one thread at a time per domain (the container's mutex).
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <map>
+#include <mutex>
+#include <optional>
+#include <string_view>
+#include <vector>
+
+#include "base/address.hpp"
+#include "base/page_size.hpp"
+#include "base/prot.hpp"
+#include "base/range.hpp"
+#include "base/result.hpp"
+
+namespace pinfold::iommu {
+
+class Endpoint;
+
+// What an unmap has taken away and nobody has been told of yet. sync() must run before the frames
+// are unpinned.
+struct Gather {
+    std::optional<IovaRange> range;  // the hull of what was removed
+    bool tables = false;             // table pages went too: walk caches must go
+};
+
+// How many leaves of each size a domain holds: counts[lg2].
+using LeafCounts = std::array<std::uint64_t, 64>;
+
+class Domain {
+public:
+    virtual ~Domain() = default;
+
+    // The sizes that this domain's leaves can have, and the IOVAs that it can translate.
+    virtual PageSizes page_sizes() const = 0;
+    virtual IovaRange aperture() const = 0;
+    virtual std::string_view format() const = 0;  // such as "VT-d second stage, 3 levels"
+    virtual LeafCounts leaves() const = 0;
+    virtual std::uint64_t table_bytes() const = 0;
+
+    // iommu_map(). EINVAL: iova, paddr or size is not a multiple of the smallest page size, or prot
+    // is none; others from the back end (EADDRINUSE: something is mapped there; ERANGE/EFAULT:
+    // outside the aperture; ENOMEM). All or nothing: on error, what this call had mapped is
+    // unmapped and synced.
+    Result<> map(Iova iova, Paddr paddr, std::uint64_t size, Prot prot);
+
+    // iommu_unmap_fast(). Returns the bytes that went, which may be more than `size` (a larger leaf
+    // was hit) or less (a hole). 0 also where iova or size is misaligned. Nothing may be unpinned
+    // before sync(gather).
+    std::uint64_t unmap(Iova iova, std::uint64_t size, Gather& gather);
+
+    // Invalidates what `gather` names in the IOTLBs of all endpoints, waits for the accesses under
+    // way, frees table pages; leaves `gather` empty. REQUIRES: the caller is in no ReadSection.
+    void sync(Gather& gather);
+
+    // nullopt: not mapped.
+    std::optional<Paddr> iova_to_phys(Iova iova) const;
+
+    // The walk. REQUIRES: inside a ReadSection.
+    struct Leaf {
+        IovaRange iova;
+        Paddr paddr;  // where iova.start leads
+        Prot prot;
+    };
+    virtual std::optional<Leaf> walk(Iova iova) const = 0;
+
+    void add(Endpoint& endpoint);
+    void remove(Endpoint& endpoint);
+
+protected:
+    // Maps all of the aligned range or reports how far it came: `mapped` counts also on error.
+    virtual Result<> map_range(Iova iova, Paddr paddr, std::uint64_t size, Prot prot,
+                               std::uint64_t& mapped) = 0;
+    virtual std::uint64_t unmap_range(Iova iova, std::uint64_t size, Gather& gather) = 0;
+    // Table pages that unmap_range() took out of the tree may be freed now.
+    virtual void release_tables() = 0;
+
+private:
+    std::mutex endpoints_mutex_;
+    std::vector<Endpoint*> endpoints_;
+};
+
+}  // namespace pinfold::iommu

@@ -1,0 +1,59 @@
+// One IOMMU unit: what it offers (page sizes, width, reserved regions) and the domains it makes.
+// Thread safe after construction: nothing changes.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string_view>
+#include <vector>
+
+#include "base/page_size.hpp"
+#include "base/range.hpp"
+#include "base/result.hpp"
+#include "iommu/domain.hpp"
+
+namespace pinfold::iommu {
+
+// As in /sys/kernel/iommu_groups/N/reserved_regions. direct_relaxable is ignored by VFIO (rule
+//
+enum class ReservedType { direct, direct_relaxable, reserved, msi, sw_msi };
+struct ReservedRegion {
+    IovaRange range;
+    ReservedType type;
+};
+
+enum class Model {
+    vtd,
+    native
+};  // further models add a value and a branch in Iommu::create_domain()
+
+class Iommu {
+public:
+    struct Options {
+        Model model = Model::vtd;
+        PageSizes page_sizes{0x40201000};
+        unsigned address_width = 39;  // bits of IOVA: 39, 48 or 57 for vtd
+        std::vector<ReservedRegion> reserved;
+        // Most table pages that all domains together may have; for failing allocations in tests.
+        std::uint64_t table_budget = ~std::uint64_t{0};
+        // ECAP.SC: whether DMA_CC can be promised (rule C-7).
+        bool enforces_coherency = true;
+    };
+    // EINVAL: the model cannot have that width or those page sizes.
+    static Result<std::unique_ptr<Iommu>> create(Options options);
+    ~Iommu();
+
+    Options const& options() const;
+    PageSizes page_sizes() const;
+    std::vector<ReservedRegion> const& reserved_regions() const;
+
+    // iommu_domain_alloc(). ENOMEM.
+    Result<std::unique_ptr<Domain>> create_domain();
+
+private:
+    struct Impl;
+    explicit Iommu(std::unique_ptr<Impl> impl);
+    std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace pinfold::iommu

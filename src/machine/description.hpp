@@ -1,0 +1,82 @@
+// A machine as data: what a TOML file, a preset or the command line says, before anything of it
+// exists. docs/machine-format.md is its reference. No code anywhere asks which preset a machine
+// came from.
+#pragma once
+
+#include <cstdint>
+#include <expected>
+#include <filesystem>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/page_size.hpp"
+#include "host/memory.hpp"
+#include "iommu/iommu.hpp"
+#include "pci/device.hpp"
+
+namespace pinfold::machine {
+
+// A sentence for the user: what, where, what to do instead.
+template <class T>
+using Checked = std::expected<T, std::string>;
+
+struct Bdf {
+    std::uint16_t domain = 0;
+    std::uint8_t bus = 0, device = 0, function = 0;
+    static Checked<Bdf> parse(std::string_view text);  // "0000:00:04.0"; the domain may be left out
+    std::string text() const;
+    auto operator<=>(Bdf const&) const = default;
+};
+
+// What RLIMIT_MEMLOCK counts as.
+struct Memlock {
+    enum class Kind { inherit, bytes, unlimited } kind = Kind::inherit;
+    std::uint64_t bytes = 0;
+};
+
+struct DeviceEntry {
+    Bdf bdf;
+    std::optional<unsigned> group;  // nullopt: one of its own
+    pci::DeviceSpec spec;
+    std::string where;  // "machine.toml:12" or "--device nvme,…", for errors
+};
+
+struct Description {
+    std::string name = "vtd";
+    std::string kernel = "7.3";  // whose semantics apply
+    struct {
+        PageSize page_size = k4K;
+        Memlock memlock;
+        host::FrameNumbering frames = host::FrameNumbering::contiguous;
+        std::uint64_t frame_seed = 0;
+    } host;
+    iommu::Iommu::Options iommu;
+    unsigned dma_entry_limit = 65535;  // module parameters of vfio_iommu_type1
+    bool allow_unsafe_interrupts = false;
+    bool disable_hugepages = false;
+    std::vector<DeviceEntry> devices;
+};
+
+struct Preset {
+    std::string_view name, summary;
+    Description (*make)();
+};
+std::span<Preset const> presets();
+
+// From a preset's name or a TOML file's path. Malformed: file, line and key are named.
+Checked<Description> load(std::string_view preset_or_file);
+Checked<Description> parse_toml(std::string_view text, std::string_view file_name);
+// A --device argument: "nvme,bdf=0000:00:04.0,disk=FILE".
+Checked<DeviceEntry> parse_device(std::string_view argument);
+// The whole as TOML that parse_toml() reads back equal: how the launcher hands it to the engine.
+std::string to_toml(Description const& description);
+// What can be wrong with the whole: a BDF twice, groups that cannot be, what the models say of
+// their settings.
+Checked<void> check(Description const& description);
+// Gives every device without a group one; returns the group numbers in the order of devices.
+std::vector<unsigned> assign_groups(Description const& description);
+
+}  // namespace pinfold::machine

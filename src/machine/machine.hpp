@@ -1,0 +1,37 @@
+// A machine that exists: its host memory, IOMMU, groups, functions and the door to them, built from
+// a Description.
+#pragma once
+
+#include <memory>
+
+#include "host/process.hpp"
+#include "machine/description.hpp"
+#include "uapi/door.hpp"
+
+namespace pinfold::machine {
+
+// Numbers for the run's report, kept where the launcher can read them even after the client was
+// killed.
+struct Counters;
+
+class Machine {
+public:
+    // The sentence says why it cannot be built. `process` is the client (outlives the machine).
+    static Checked<std::unique_ptr<Machine>> build(Description const& description,
+                                                   host::Process& process);
+    ~Machine();
+
+    uapi::Door& door();
+    host::Memory& memory();
+    Description const& description() const;
+
+    // Brings `counters` up to date with everything that the machine counts. Cheap; any thread.
+    void publish(Counters& counters) const;
+
+private:
+    struct Impl;
+    explicit Machine(std::unique_ptr<Impl> impl);
+    std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace pinfold::machine
