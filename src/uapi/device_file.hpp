@@ -1,0 +1,30 @@
+// The file behind a device descriptor. A device may be opened many times (rule G-10): every file
+// opens its Function when made and closes it when destroyed; the Function counts.
+#pragma once
+
+#include <memory>
+#include <string_view>
+
+#include "base/page_size.hpp"
+#include "base/result.hpp"
+#include "uapi/file.hpp"
+
+namespace pinfold::pci {
+class Function;
+}
+
+namespace pinfold::uapi {
+
+struct DeviceContext {
+    unsigned group;      // the number of the group that the function is in
+    PageSize host_page;  // what mmap is measured in
+    Files& files;        // outlives the file
+};
+
+// Opens `function` (rule V-2). EAGAIN: the function is being reset. ENOMEM.
+Result<std::unique_ptr<File>> make_device_file(pci::Function& function, DeviceContext context);
+
+// The canonical name, "dddd:bb:dd.f", that VFIO_GROUP_GET_DEVICE_FD is given (rule G-9).
+std::string_view device_name(pci::Function const& function);
+
+}  // namespace pinfold::uapi
