@@ -1,0 +1,28 @@
+/* What a run of `pinfold run` is called by: environment variables and names in the state directory.
+ * Plain C, because the preloaded stub has no C++ runtime. run_state.hpp tells what is behind each
+ * name. */
+#ifndef PINFOLD_MACHINE_RUN_NAMES_H
+#define PINFOLD_MACHINE_RUN_NAMES_H
+
+/* The state directory, absolute. Without it the stub does nothing at all. */
+#define PINFOLD_ENV_STATE "PINFOLD_STATE"
+/* The engine library, absolute. */
+#define PINFOLD_ENV_ENGINE "PINFOLD_ENGINE"
+/* "namespace": the mount namespace carries the files. "paths": the preloaded path library rewrites
+ * paths. */
+#define PINFOLD_ENV_MODE "PINFOLD_MODE"
+#define PINFOLD_MODE_NAMESPACE "namespace"
+#define PINFOLD_MODE_PATHS "paths"
+
+/* Files and directories in the state directory. */
+#define PINFOLD_FILE_MACHINE "machine.toml" /* the machine, as machine::to_toml() writes it */
+#define PINFOLD_FILE_RUN "run"              /* RunState, one word-separated line for each fact */
+#define PINFOLD_DIR_ROOT "root"         /* mirrors the paths below: root/dev/vfio, root/sys/... */
+#define PINFOLD_DIR_DEVICES "devices"   /* one empty file for each device, named by its BDF */
+#define PINFOLD_DIR_COUNTERS "counters" /* one file for each engine: struct Counters */
+
+/* The node of the container; groups are beside it, named by their numbers. */
+#define PINFOLD_NODE_DIR "/dev/vfio"
+#define PINFOLD_NODE_CONTAINER "vfio"
+
+#endif
