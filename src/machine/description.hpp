@@ -41,7 +41,8 @@ struct DeviceEntry {
     Bdf bdf;
     std::optional<unsigned> group;  // nullopt: one of its own
     pci::DeviceSpec spec;
-    std::string where;  // "machine.toml:12" or "--device nvme,…", for errors
+    // For errors: "machine.toml:12", or "--device" and the argument.
+    std::string where;
 };
 
 struct Description {
@@ -66,11 +67,21 @@ struct Preset {
 };
 std::span<Preset const> presets();
 
-// From a preset's name or a TOML file's path. Malformed: file, line and key are named.
+// From a preset's name or a TOML file's path. Malformed: file, line and key are named. Files that
+// its devices name are relative to the machine file's directory.
 Checked<Description> load(std::string_view preset_or_file);
 Checked<Description> parse_toml(std::string_view text, std::string_view file_name);
-// A --device argument: "nvme,bdf=0000:00:04.0,disk=FILE".
+// A --device argument: "nvme,bdf=0000:00:04.0,disk=FILE". A comma inside a value is written twice.
 Checked<DeviceEntry> parse_device(std::string_view argument);
+// "8M", "unlimited" or "inherit".
+Checked<Memlock> parse_memlock(std::string_view text);
+std::string memlock_text(Memlock memlock);
+// A group's number: below kMostGroups.
+inline constexpr unsigned kMostGroups = 4096;
+Checked<unsigned> parse_group(std::string_view text);
+// Makes the settings that name files (Model::Option::value is "FILE") absolute, from `directory`
+// on, so that they hold wherever the client goes.
+void anchor_files(DeviceEntry& entry, std::filesystem::path const& directory);
 // The whole as TOML that parse_toml() reads back equal: how the launcher hands it to the engine.
 std::string to_toml(Description const& description);
 // What can be wrong with the whole: a BDF twice, groups that cannot be, what the models say of

@@ -17,6 +17,7 @@
 /* Files and directories in the state directory. */
 #define PINFOLD_FILE_MACHINE "machine.toml" /* the machine, as machine::to_toml() writes it */
 #define PINFOLD_FILE_RUN "run"              /* RunState, one word-separated line for each fact */
+#define PINFOLD_FILE_LOG "log"              /* what engines have to tell, a line each; printed at the end */
 #define PINFOLD_DIR_ROOT "root"         /* mirrors the paths below: root/dev/vfio, root/sys/... */
 #define PINFOLD_DIR_DEVICES "devices"   /* one empty file for each device, named by its BDF */
 #define PINFOLD_DIR_COUNTERS "counters" /* one file for each engine: struct Counters */
