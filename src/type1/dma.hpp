@@ -1,0 +1,41 @@
+// One mapping that a client made with MAP_DMA, and the ordered map of them. Mappings never overlap
+// and are never merged. Guarded by the container's mutex.
+#pragma once
+
+#include <absl/container/btree_map.h>
+
+#include <cstdint>
+
+#include "base/prot.hpp"
+#include "base/range.hpp"
+#include "host/process.hpp"
+#include "type1/dirty_bitmap.hpp"
+
+namespace pinfold::type1 {
+
+struct Dma {
+    IovaRange range;
+    Vaddr vaddr;
+    Prot prot;
+    bool vaddr_invalid = false;  // UNMAP with VADDR came, MAP with VADDR has not (rule U-11)
+
+    // Whom the pages are charged to, how many they are, and what CAP_IPC_LOCK said at MAP (P-4).
+    host::Process* owner;
+    host::LockCap lock_cap;
+    std::uint64_t locked_pages = 0;
+
+    DirtyBitmap dirty;  // empty while tracking is off
+};
+
+using Dmas = absl::btree_map<Iova, Dma>;
+
+// The lowest mapping that ends at or above `iova`; end() if there is none.
+Dmas::iterator first_ending_from(Dmas& dmas, Iova iova);
+
+// A mapping that overlaps `range`, the lowest; nullptr if there is none.
+Dma* overlapping(Dmas& dmas, IovaRange range);
+
+// True if `range` begins or ends inside a mapping; only the two end bytes count (rule U-3).
+bool bisects(Dmas& dmas, IovaRange range);
+
+}  // namespace pinfold::type1

@@ -1,0 +1,165 @@
+#include "type1/domains.hpp"
+
+#include <algorithm>
+#include <ranges>
+#include <span>
+
+#include "base/read_section.hpp"
+
+namespace pinfold::type1 {
+namespace {
+
+void unmap_now(iommu::Domain& domain, IovaRange range)
+{
+    iommu::Gather gather;
+    domain.unmap(range.start, range.size(), gather);
+    domain.sync(gather);
+}
+
+}  // namespace
+
+PageSizes Domains::common_page_sizes() const
+{
+    PageSizes common{~std::uint64_t{0}};
+    for (Member const& member : domains_) common = common & member.domain->page_sizes();
+    return common;
+}
+
+IovaRange Domains::common_aperture() const
+{
+    IovaRange common{Iova{0}, Iova{~std::uint64_t{0}}};
+    for (Member const& member : domains_) {
+        auto const aperture = member.domain->aperture();
+        common.start = std::max(common.start, aperture.start);
+        common.last = std::min(common.last, aperture.last);
+    }
+    return common;
+}
+
+bool Domains::enforce_coherency() const
+{
+    return std::ranges::all_of(
+        domains_, [](Member const& member) { return member.iommu->options().enforces_coherency; });
+}
+
+Result<> Domains::map(Iova iova, Paddr paddr, std::uint64_t size, Prot prot)
+{
+    for (auto member = domains_.begin(); member != domains_.end(); ++member) {
+        auto const mapped = member->domain->map(iova, paddr, size, prot);
+        if (mapped) continue;
+        for (auto done = domains_.begin(); done != member; ++done)
+            unmap_now(*done->domain, {iova, iova + (size - 1)});
+        return mapped;
+    }
+    return {};
+}
+
+void Domains::unmap(IovaRange range, Release release)
+{
+    if (domains_.empty()) return;
+    for (Member& member : domains_ | std::views::drop(1)) unmap_now(*member.domain, range);
+    unmap_head(range, release);
+}
+
+void Domains::unmap_head(IovaRange range, Release release)
+{
+    iommu::Gather gather;
+    std::size_t pending = 0;
+    auto const flush = [&] {
+        head().sync(gather);
+        for (Run const& run : std::span{unsynced_}.first(pending)) release(run.paddr, run.size);
+        pending = 0;
+    };
+
+    // Offsets, because the position after a range that ends at the top of the space has no name.
+    std::uint64_t const size = range.size();
+    for (std::uint64_t offset = 0; offset < size;) {
+        Iova const iova = range.start + offset;
+        auto const run = run_at({iova, range.last});
+        if (!run) {
+            offset += std::min(host_page_.bytes(), size - offset);
+            continue;
+        }
+        std::uint64_t gone = head().unmap(iova, run->size, gather);
+        if (gone == 0) {  // rule U-14: once more, with nothing outstanding
+            flush();
+            gone = head().unmap(iova, run->size, gather);
+            if (gone == 0) break;
+        }
+        gone = std::min(gone, size - offset);
+        unsynced_[pending++] = {run->paddr, gone};
+        if (pending == kMostUnsynced) flush();
+        offset += gone;
+    }
+    flush();
+}
+
+// The stretch from range.start on that is physically consecutive, as far as look-ups in steps of
+// the host page can tell; a leaf answers for all the steps inside it. nullopt: nothing is there.
+std::optional<Domains::Run> Domains::run_at(IovaRange range) const
+{
+    ReadSection const section;
+    auto leaf = head().walk(range.start);
+    if (!leaf) return std::nullopt;
+    Run run{leaf->paddr + (range.start - leaf->iova.start), 0};
+    for (;;) {
+        std::uint64_t const in_leaf = leaf->iova.last - (range.start + run.size) + 1;
+        run.size += std::max(host_page_.align_down(in_leaf), host_page_.bytes());
+        if (run.size >= range.size()) break;
+        Iova const next = range.start + run.size;
+        leaf = head().walk(next);
+        if (!leaf || leaf->paddr + (next - leaf->iova.start) != run.paddr + run.size) break;
+    }
+    run.size = std::min(run.size, range.size());
+    return run;
+}
+
+bool Domains::join(Group& group)
+{
+    for (Member& member : domains_) {
+        if (member.iommu != &group.iommu()) continue;
+        member.groups.reserve(member.groups.size() + 1);
+        if (!group.attach(*member.domain)) continue;
+        member.groups.push_back(&group);
+        return true;
+    }
+    return false;
+}
+
+Result<> Domains::adopt(std::unique_ptr<iommu::Domain>& fresh, Group& group, Dmas& dmas)
+{
+    domains_.reserve(domains_.size() + 1);
+    std::vector<Group*> groups{&group};
+    if (!domains_.empty())
+        for (auto const& [iova, dma] : dmas) TRY(replay(*fresh, dma));
+
+    domains_.insert(domains_.begin(), Member{std::move(fresh), &group.iommu(), std::move(groups)});
+    return {};
+}
+
+Result<> Domains::replay(iommu::Domain& fresh, Dma const& dma) const
+{
+    std::uint64_t const size = dma.range.size();
+    for (std::uint64_t offset = 0; offset < size;) {
+        Iova const iova = dma.range.start + offset;
+        auto const run = run_at({iova, dma.range.last});
+        if (run) TRY(fresh.map(iova, run->paddr, run->size, dma.prot));
+        offset += run ? run->size : std::min(host_page_.bytes(), size - offset);
+    }
+    return {};
+}
+
+bool Domains::alone(Group const& group) const
+{
+    return std::ranges::any_of(domains_, [&](Member const& member) {
+        return member.groups.size() == 1 && member.groups.front() == &group;
+    });
+}
+
+void Domains::remove(Group& group)
+{
+    for (Member& member : domains_) std::erase(member.groups, &group);
+    std::erase_if(domains_, [](Member const& member) { return member.groups.empty(); });
+}
+
+}  // namespace pinfold::type1

@@ -1,0 +1,74 @@
+// The domains of one container, kept alike: every mapping is in each of them, and the head, which
+// is the newest, is where physical addresses are looked up. Rules M-6, M-11, U-13 to U-16, A-1 to
+// Guarded by the container's mutex.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "base/function_ref.hpp"
+#include "iommu/domain.hpp"
+#include "type1/dma.hpp"
+#include "type1/group.hpp"
+
+namespace pinfold::type1 {
+
+class Domains {
+public:
+    explicit Domains(PageSize host_page) : host_page_{host_page} {}
+
+    bool empty() const { return domains_.empty(); }
+    PageSizes common_page_sizes() const;  // all ones when there is no domain
+    IovaRange common_aperture() const;    // everything when there is no domain
+    bool enforce_coherency() const;       // rule C-7; true when there is no domain
+
+    // Maps one chunk into every domain. EINVAL and others as the IOMMU API says, from the first
+    // domain that refuses; no domain keeps anything then.
+    Result<> map(Iova iova, Paddr paddr, std::uint64_t size, Prot prot);
+
+    // Unmaps `range` and hands over what has gone, run by run, each when no device can reach it any
+    // more (rule U-15). What no domain holds is skipped.
+    using Release = FunctionRef<void(Paddr paddr, std::uint64_t size)>;
+    void unmap(IovaRange range, Release release);
+
+    // Puts `group`, which is attached to `fresh`, into a domain that is here already, and returns
+    // true; false: there is none that takes it, and it is attached to `fresh` still (rule A-2).
+    bool join(Group& group);
+
+    // Makes `fresh`, in which `group` is, the new head, and copies every mapping into it. Errors
+    // are those of map(); `fresh` is not part of this then, and may hold some of the mappings.
+    Result<> adopt(std::unique_ptr<iommu::Domain>& fresh, Group& group, Dmas& dmas);
+
+    // The domain that `group` is in, if the group is the only one in it.
+    bool alone(Group const& group) const;
+    std::size_t count() const { return domains_.size(); }
+    // Takes a blocked group out, and its domain too if no group is left in it.
+    void remove(Group& group);
+
+private:
+    struct Member {
+        std::unique_ptr<iommu::Domain> domain;
+        iommu::Iommu* iommu;
+        std::vector<Group*> groups;
+    };
+    struct Run {
+        Paddr paddr;
+        std::uint64_t size;
+    };
+
+    iommu::Domain& head() const { return *domains_.front().domain; }
+    std::optional<Run> run_at(IovaRange range) const;
+    Result<> replay(iommu::Domain& fresh, Dma const& dma) const;
+    void unmap_head(IovaRange range, Release release);
+
+    static constexpr std::size_t kMostUnsynced = 512;
+
+    PageSize host_page_;
+    std::vector<Member> domains_;  // newest first
+    std::array<Run, kMostUnsynced> unsynced_;
+};
+
+}  // namespace pinfold::type1

@@ -1,0 +1,19 @@
+// What a container is made of and held to: the host's memory, and the parameters of the kernel
+// module vfio_iommu_type1 (rules K-1 to K-3).
+#pragma once
+
+#include "host/memory.hpp"
+
+namespace pinfold::type1 {
+
+struct Settings {
+    host::Memory& memory;  // outlives every container
+    // Most mappings that a container may have; sampled by SET_IOMMU (rule K-3).
+    unsigned dma_entry_limit = 65535;
+    // Groups without isolated message interrupts are accepted; read at each attach (rule K-1).
+    bool allow_unsafe_interrupts = false;
+    // Every page is a chunk of its own; read at each MAP (rule K-2).
+    bool disable_hugepages = false;
+};
+
+}  // namespace pinfold::type1
