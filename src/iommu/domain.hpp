@@ -4,13 +4,14 @@
 // is what a back end supplies: a radix table in a hardware format, a record list, or the native
 // index.
 //
-// Thread safety: translate() and iova_to_phys() from any thread inside a ReadSection. map and
-// unmap: one thread at a time per domain (the container's mutex).
+// Thread safety: walk() and iova_to_phys() from any thread inside a ReadSection, or from the thread
+// that maps. map, unmap, sync and the counts: one thread at a time per domain (the container's
+// mutex). An unmap becomes safe to build on at sync(): it invalidates, waits for the accesses under
+// way, and only then frees tables.
 #pragma once
 
 #include <array>
 #include <cstdint>
-#include <map>
 #include <mutex>
 #include <optional>
 #include <string_view>
@@ -25,6 +26,7 @@
 namespace pinfold::iommu {
 
 class Endpoint;
+class Iommu;
 
 // What an unmap has taken away and nobody has been told of yet. sync() must run before the frames
 // are unpinned.
@@ -38,24 +40,42 @@ using LeafCounts = std::array<std::uint64_t, 64>;
 
 class Domain {
 public:
-    virtual ~Domain() = default;
+    virtual ~Domain();
+    Domain(Domain const&) = delete;
+    Domain& operator=(Domain const&) = delete;
+
+    // The unit that made this domain and whose endpoints may attach to it. nullptr: none.
+    Iommu const* iommu() const { return iommu_; }
 
     // The sizes that this domain's leaves can have, and the IOVAs that it can translate.
     virtual PageSizes page_sizes() const = 0;
     virtual IovaRange aperture() const = 0;
     virtual std::string_view format() const = 0;  // such as "VT-d second stage, 3 levels"
+    // The native index has no leaves: it counts what was mapped, by size rounded down.
     virtual LeafCounts leaves() const = 0;
     virtual std::uint64_t table_bytes() const = 0;
 
-    // iommu_map(). EINVAL: iova, paddr or size is not a multiple of the smallest page size, or prot
-    // is none; others from the back end (EADDRINUSE: something is mapped there; ERANGE/EFAULT:
-    // outside the aperture; ENOMEM). All or nothing: on error, what this call had mapped is
-    // unmapped and synced.
+    // The table as hardware would be told of it. Pages are named by their own addresses in this
+    // process. nullopt: this back end has none.
+    struct RawTable {
+        Paddr root;
+        unsigned levels;
+    };
+    virtual std::optional<RawTable> raw_table() const { return std::nullopt; }
+
+    // Accesses through what is mapped from now on snoop the caches whatever the device asks. False:
+    // the unit cannot promise it (rule C-7).
+    virtual bool enforce_coherency() { return false; }
+
+    // iommu_map(). EINVAL: iova, paddr or size is not a multiple of the smallest page size, size is
+    // 0 or prot none; others from the back end (EADDRINUSE: something is mapped there; ERANGE:
+    // outside the aperture, or a paddr the tables cannot hold; ENOMEM). All or nothing: on error,
+    // what this call had mapped is unmapped and synced. REQUIRES: the caller is in no ReadSection.
     Result<> map(Iova iova, Paddr paddr, std::uint64_t size, Prot prot);
 
     // iommu_unmap_fast(). Returns the bytes that went, which may be more than `size` (a larger leaf
-    // was hit) or less (a hole). 0 also where iova or size is misaligned. Nothing may be unpinned
-    // before sync(gather).
+    // was hit) or less (it stops at a hole). 0 also where iova or size is misaligned, iova lies
+    // inside a leaf, or the range leaves the aperture. Nothing may be unpinned before sync(gather).
     std::uint64_t unmap(Iova iova, std::uint64_t size, Gather& gather);
 
     // Invalidates what `gather` names in the IOTLBs of all endpoints, waits for the accesses under
@@ -73,18 +93,28 @@ public:
     };
     virtual std::optional<Leaf> walk(Iova iova) const = 0;
 
+    // For Endpoint: whose IOTLB sync() invalidates.
     void add(Endpoint& endpoint);
     void remove(Endpoint& endpoint);
 
 protected:
+    Domain() = default;
+    explicit Domain(Iommu const& iommu) : iommu_{&iommu} {}
+
+    // Blocks every endpoint that is still attached. REQUIRES: called first in the destructor of the
+    // class that supplies walk(), because accesses may be under way until it returns.
+    void detach_endpoints();
+
     // Maps all of the aligned range or reports how far it came: `mapped` counts also on error.
     virtual Result<> map_range(Iova iova, Paddr paddr, std::uint64_t size, Prot prot,
                                std::uint64_t& mapped) = 0;
+    // Returns the bytes that went from `iova` on, and sets gather.tables where tables went too.
     virtual std::uint64_t unmap_range(Iova iova, std::uint64_t size, Gather& gather) = 0;
     // Table pages that unmap_range() took out of the tree may be freed now.
     virtual void release_tables() = 0;
 
 private:
+    Iommu const* iommu_ = nullptr;
     std::mutex endpoints_mutex_;
     std::vector<Endpoint*> endpoints_;
 };

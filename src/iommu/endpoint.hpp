@@ -2,9 +2,9 @@
 // domain or blocked; it has an IOTLB of its own; faults are recorded here, because nobody else can
 // tell a VFIO user about them.
 //
-// Thread safety: translate() and iova walks from any thread inside a ReadSection; attach() and
-// block() from one thread at a time, and they return only when no access through the old domain is
-// under way.
+// Thread safety: translate() from any thread inside a ReadSection; attach(), block() and the
+// destructor from one thread at a time and in no ReadSection; they return only when no access
+// through the old domain is under way. The Iommu outlives its endpoints; a domain may go first.
 #pragma once
 
 #include <atomic>
@@ -12,7 +12,6 @@
 #include <memory>
 #include <optional>
 #include <string>
-#include <vector>
 
 #include "base/address.hpp"
 #include "base/prot.hpp"
@@ -33,9 +32,10 @@ public:
     Endpoint(Endpoint const&) = delete;
     Endpoint& operator=(Endpoint const&) = delete;
 
-    Iommu& iommu() const;
-    std::string const& name() const;
-    Domain* domain() const;  // nullptr: blocked
+    Iommu& iommu() const { return iommu_; }
+    std::string const& name() const { return name_; }
+    // nullptr: blocked.
+    Domain* domain() const { return domain_.load(std::memory_order_acquire); }
 
     // Attaches to `domain`, of the same Iommu. EINVAL: of another one. Anything attached before is
     // let go.
@@ -51,10 +51,17 @@ public:
     };
     std::optional<Segment> translate(Iova iova, Access access);
 
-    FaultLog& faults();
-    Iotlb& iotlb();
+    FaultLog& faults() { return faults_; }
+    Iotlb& iotlb() { return iotlb_; }
 
 private:
+    friend class Domain;  // detach_endpoints()
+
+    void switch_to(Domain* domain);
+    std::optional<Segment> walk(Domain const& domain, Iova iova, Access access,
+                                std::uint64_t generation);
+    void record(Iova iova, Access access, FaultReason reason);
+
     Iommu& iommu_;
     std::string name_;
     std::atomic<Domain*> domain_{nullptr};

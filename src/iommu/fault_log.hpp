@@ -2,6 +2,7 @@
 // everything. Thread safe.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <mutex>
 #include <string_view>

@@ -39,7 +39,9 @@ public:
         // ECAP.SC: whether DMA_CC can be promised (rule C-7).
         bool enforces_coherency = true;
     };
-    // EINVAL: the model cannot have that width or those page sizes.
+    // EINVAL: the model cannot have that width or those page sizes, or a reserved region is no
+    // range. vtd: 39, 48 or 57 bits, a subset of 4K|2M|1G with 4K in it. native: 16 to 64 bits, any
+    // sizes from 4K up of which the smallest is below the width.
     static Result<std::unique_ptr<Iommu>> create(Options options);
     ~Iommu();
 
@@ -47,7 +49,7 @@ public:
     PageSizes page_sizes() const;
     std::vector<ReservedRegion> const& reserved_regions() const;
 
-    // iommu_domain_alloc(). ENOMEM.
+    // iommu_domain_alloc(). ENOMEM. The Iommu outlives its domains.
     Result<std::unique_ptr<Domain>> create_domain();
 
 private:

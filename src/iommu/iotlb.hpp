@@ -9,10 +9,12 @@
 
 #include <array>
 #include <atomic>
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 
 #include "base/address.hpp"
+#include "base/page_size.hpp"
 #include "base/prot.hpp"
 #include "base/range.hpp"
 
@@ -26,17 +28,70 @@ public:
         Prot prot;
     };
 
+    static constexpr unsigned kEntries = 256;
+
     std::optional<Entry> lookup(Iova iova) const;
     // `leaf` is the whole leaf that a walk found, `paddr` where leaf.start leads. `generation` is
     // generation() as it was before the walk: a fill that raced with an invalidation is dropped.
     void fill(Iova iova, IovaRange leaf, Paddr paddr, Prot prot, std::uint64_t generation);
-    std::uint64_t generation() const;
+    std::uint64_t generation() const { return generation_.load(); }
 
     void invalidate(IovaRange range);
     void invalidate_all();
 
-    std::uint64_t hits() const;
-    std::uint64_t misses() const;
+    // Of lookups. About right only when several threads look up at once.
+    std::uint64_t hits() const { return hits_.load(std::memory_order_relaxed); }
+    std::uint64_t misses() const { return misses_.load(std::memory_order_relaxed); }
+
+private:
+    // A seqlock: odd while somebody writes, and a reader that saw it change has a miss. `tag` is
+    // the page's IOVA, kValid and the prot; 0 is an empty slot.
+    struct alignas(32) Slot {
+        std::atomic<std::uint64_t> sequence{0};
+        std::atomic<std::uint64_t> tag{0};
+        std::atomic<std::uint64_t> paddr{0};  // of the page
+        std::atomic<std::uint64_t> last{0};   // of the leaf
+    };
+    static constexpr std::uint64_t kPageMask = k4K.mask();
+    static constexpr std::uint64_t kProtMask = 3;
+    static constexpr std::uint64_t kValid = 4;
+
+    static std::size_t index(Iova iova) { return (iova.raw() >> k4K.lg2()) % kEntries; }
+    static bool overlaps(std::uint64_t tag, std::uint64_t last, IovaRange range);
+    static void write(Slot& slot, std::uint64_t tag, std::uint64_t paddr, std::uint64_t last);
+    static void count(std::atomic<std::uint64_t>& counter);
+
+    std::array<Slot, kEntries> slots_;
+    std::atomic<std::uint64_t> generation_{0};
+    mutable std::atomic<std::uint64_t> hits_{0};
+    mutable std::atomic<std::uint64_t> misses_{0};
 };
+
+// One load for each word, then the sequence again: acquire keeps that order, and costs nothing on
+// x86.
+inline std::optional<Iotlb::Entry> Iotlb::lookup(Iova iova) const
+{
+    Slot const& slot = slots_[index(iova)];
+    std::uint64_t const sequence = slot.sequence.load(std::memory_order_acquire);
+    std::uint64_t const tag = slot.tag.load(std::memory_order_acquire);
+    std::uint64_t const paddr = slot.paddr.load(std::memory_order_acquire);
+    std::uint64_t const last = slot.last.load(std::memory_order_acquire);
+    bool const whole =
+        (sequence & 1) == 0 && slot.sequence.load(std::memory_order_relaxed) == sequence;
+
+    std::uint64_t const offset = iova.raw() & kPageMask;
+    if (!whole || (tag & ~kProtMask) != ((iova.raw() - offset) | kValid)) {
+        count(misses_);
+        return std::nullopt;
+    }
+    count(hits_);
+    return Entry{Paddr{paddr + offset}, last - iova.raw() + 1, static_cast<Prot>(tag & kProtMask)};
+}
+
+// Not an atomic increment: a lost count costs less than a locked instruction on each access.
+inline void Iotlb::count(std::atomic<std::uint64_t>& counter)
+{
+    counter.store(counter.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+}
 
 }  // namespace pinfold::iommu

@@ -1,0 +1,95 @@
+#include "iommu/domain.hpp"
+
+#include <algorithm>
+#include <cassert>
+#include <utility>
+
+#include "base/read_section.hpp"
+#include "iommu/endpoint.hpp"
+
+namespace pinfold::iommu {
+
+namespace {
+
+void widen(std::optional<IovaRange>& hull, IovaRange range)
+{
+    if (!hull)
+        hull = range;
+    else
+        hull = IovaRange{std::min(hull->start, range.start), std::max(hull->last, range.last)};
+}
+
+}  // namespace
+
+Domain::~Domain() { assert(endpoints_.empty()); }
+
+// Rules. Size 0 is refused, as the newest kernels do.
+Result<> Domain::map(Iova iova, Paddr paddr, std::uint64_t size, Prot prot)
+{
+    if (prot == Prot::none || size == 0) return fail(Errno::inval);
+    if (!page_sizes().smallest().aligned(iova.raw() | paddr.raw() | size))
+        return fail(Errno::inval);
+
+    std::uint64_t mapped = 0;
+    auto const done = map_range(iova, paddr, size, prot, mapped);
+    if (done || mapped == 0) return done;
+
+    Gather gather;
+    unmap(iova, mapped, gather);
+    sync(gather);
+    return done;
+}
+
+// Rule X-9.
+std::uint64_t Domain::unmap(Iova iova, std::uint64_t size, Gather& gather)
+{
+    if (size == 0 || !page_sizes().smallest().aligned(iova.raw() | size)) return 0;
+    std::uint64_t const bytes = unmap_range(iova, size, gather);
+    if (bytes != 0) widen(gather.range, {iova, Iova{iova.raw() + (bytes - 1)}});
+    return bytes;
+}
+
+// The order is the contract: leaves are gone from the table; then from the IOTLBs; then from every
+// access that had already looked them up; and only then tables are freed and frames unpinned.
+void Domain::sync(Gather& gather)
+{
+    auto const gathered = std::exchange(gather, {});
+    if (!gathered.range && !gathered.tables) return;
+    if (gathered.range) {
+        std::lock_guard const lock{endpoints_mutex_};
+        for (Endpoint* const endpoint : endpoints_) endpoint->iotlb().invalidate(*gathered.range);
+    }
+    wait_for_readers();
+    release_tables();
+}
+
+std::optional<Paddr> Domain::iova_to_phys(Iova iova) const
+{
+    auto const leaf = walk(iova);
+    if (!leaf) return std::nullopt;
+    return leaf->paddr + (iova - leaf->iova.start);
+}
+
+void Domain::add(Endpoint& endpoint)
+{
+    std::lock_guard const lock{endpoints_mutex_};
+    endpoints_.push_back(&endpoint);
+}
+
+void Domain::remove(Endpoint& endpoint)
+{
+    std::lock_guard const lock{endpoints_mutex_};
+    std::erase(endpoints_, &endpoint);
+}
+
+void Domain::detach_endpoints()
+{
+    std::unique_lock lock{endpoints_mutex_};
+    auto const endpoints = std::exchange(endpoints_, {});
+    lock.unlock();
+    for (Endpoint* const endpoint : endpoints) endpoint->switch_to(nullptr);
+    // Even without endpoints: a walk may be under way.
+    wait_for_readers();
+}
+
+}  // namespace pinfold::iommu

@@ -1,0 +1,58 @@
+#include "iommu/iotlb.hpp"
+
+namespace pinfold::iommu {
+
+// A fill takes the slot and then looks at the generation; an invalidation raises the generation and
+// then looks at the slots. Both orders are sequentially consistent, so at least one of the two sees
+// the other: the fill drops its entry, or the invalidation waits for it and removes it.
+void Iotlb::fill(Iova iova, IovaRange leaf, Paddr paddr, Prot prot, std::uint64_t generation)
+{
+    Slot& slot = slots_[index(iova)];
+    std::uint64_t sequence = slot.sequence.load();
+    if ((sequence & 1) != 0 || !slot.sequence.compare_exchange_strong(sequence, sequence + 1))
+        return;  // another thread fills it: as good as ours
+
+    if (generation_.load() == generation) {
+        // The page that was asked for, or what of it lies in the leaf.
+        Iova const page{iova.raw() & ~kPageMask};
+        if (leaf.contains(page))
+            write(slot, page.raw() | kValid | static_cast<std::uint64_t>(prot),
+                  (paddr + (page - leaf.start)).raw(), leaf.last.raw());
+    }
+    slot.sequence.store(sequence + 2);
+}
+
+void Iotlb::invalidate(IovaRange range)
+{
+    generation_.fetch_add(1);
+    for (Slot& slot : slots_) {
+        std::uint64_t sequence = slot.sequence.load();
+        while ((sequence & 1) != 0) sequence = slot.sequence.load();
+        if (!overlaps(slot.tag.load(), slot.last.load(), range)) continue;
+
+        // A fill that comes in between has seen the new generation, and drops its entry.
+        while ((sequence & 1) != 0 || !slot.sequence.compare_exchange_weak(sequence, sequence + 1))
+            sequence = slot.sequence.load();
+        write(slot, 0, 0, 0);
+        slot.sequence.store(sequence + 2);
+    }
+}
+
+void Iotlb::invalidate_all() { invalidate({Iova{0}, Iova{~std::uint64_t{0}}}); }
+
+// Whether what the slot holds, from its page to the end of the leaf, is touched by `range`.
+bool Iotlb::overlaps(std::uint64_t tag, std::uint64_t last, IovaRange range)
+{
+    if ((tag & kValid) == 0) return false;
+    return IovaRange{Iova{tag & ~kPageMask}, Iova{last}}.overlaps(range);
+}
+
+// REQUIRES: slot.sequence is odd, by the caller.
+void Iotlb::write(Slot& slot, std::uint64_t tag, std::uint64_t paddr, std::uint64_t last)
+{
+    slot.tag.store(tag, std::memory_order_release);
+    slot.paddr.store(paddr, std::memory_order_release);
+    slot.last.store(last, std::memory_order_release);
+}
+
+}  // namespace pinfold::iommu

@@ -1,0 +1,37 @@
+// A domain on the native index: no table, no leaves to cut a mapping into. What one map call mapped
+// is unmapped as a whole.
+#pragma once
+
+#include "iommu/domain.hpp"
+#include "native/index.hpp"
+
+namespace pinfold::iommu {
+
+class NativeDomain final : public Domain {
+public:
+    NativeDomain(Iommu const& iommu, IovaRange aperture, PageSizes page_sizes);
+    ~NativeDomain() override;
+
+    PageSizes page_sizes() const override { return page_sizes_; }
+    IovaRange aperture() const override { return aperture_; }
+    std::string_view format() const override { return "native index"; }
+    LeafCounts leaves() const override { return index_.sizes(); }
+    std::uint64_t table_bytes() const override { return index_.bytes(); }
+    std::optional<Leaf> walk(Iova iova) const override;
+
+    // Accesses are the processor's own, and coherent.
+    bool enforce_coherency() override { return true; }
+
+protected:
+    Result<> map_range(Iova iova, Paddr paddr, std::uint64_t size, Prot prot,
+                       std::uint64_t& mapped) override;
+    std::uint64_t unmap_range(Iova iova, std::uint64_t size, Gather& gather) override;
+    void release_tables() override {}
+
+private:
+    IovaRange aperture_;
+    PageSizes page_sizes_;
+    native::Index index_;
+};
+
+}  // namespace pinfold::iommu

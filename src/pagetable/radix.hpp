@@ -1,0 +1,202 @@
+// The radix page table, for any PageTableFormat: one engine, walked, filled and emptied in single
+// passes that keep their place.
+//
+//     root (level n-1)          a slot is empty, a table or a leaf; a leaf may stand at every level
+//      |__ table (level n-2)    that the format gives leaf sizes and the domain's sizes allow
+//           |__ ... level 0
+//
+// Thread safety: one thread maps and unmaps; walk() from any number of threads beside it. A table
+// is complete before the word that leads to it is stored (release/acquire), a leaf appears and
+// goes by one 64-bit store. A table taken out of the tree keeps its content until
+// release_tables(), which the caller delays until no walk can still be in it.
+//
+// Raw words may be changed behind the engine's back: a table pointer that leads outside the arena
+// is a fault to walk(), and map and unmap touch no table but their own.
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <cassert>
+#include <memory>
+#include <optional>
+#include <utility>
+
+#include "base/range.hpp"
+#include "pagetable/format.hpp"
+#include "pagetable/table_memory.hpp"
+
+namespace pinfold::pagetable {
+
+template <PageTableFormat F>
+class RadixTable {
+public:
+    struct Leaf {
+        IovaRange iova;
+        Paddr paddr;  // where iova.start leads
+        Prot prot;
+    };
+    using LeafCounts = std::array<std::uint64_t, 64>;  // by log2 of the size
+
+    // ENOMEM: no page for the root. REQUIRES: 1 <= levels <= F::kMaxLevels; memory's pages hold
+    // 2^F::kSlotsLg2 words.
+    static Result<std::unique_ptr<RadixTable>> create(std::shared_ptr<TableMemory> memory,
+                                                      unsigned levels, PageSizes page_sizes);
+    ~RadixTable();
+    RadixTable(RadixTable const&) = delete;
+    RadixTable& operator=(RadixTable const&) = delete;
+
+    // Maps the whole range. EINVAL: size is 0 or prot none; EOVERFLOW: a range wraps; ERANGE:
+    // outside the IOVA width or the paddr bits; ENXIO: no page size fits; EADDRINUSE: something is
+    // mapped there; ENOMEM. On error the first `mapped` bytes are mapped and the rest is not;
+    // tables made on the way stay, empty. An empty table in the way of a large leaf is retired.
+    Result<> map(Iova iova, Paddr paddr, std::uint64_t size, Prot prot, Snoop snoop,
+                 std::uint64_t& mapped);
+
+    // Takes leaves away from `iova` on, whole ones only, up to the range's end or the first hole,
+    // and returns their bytes: more than `size` if the last leaf reaches beyond. 0: a hole, a place
+    // inside a leaf, or a range that is not of this table. Tables that the range covers are
+    // retired.
+    std::uint64_t unmap(Iova iova, std::uint64_t size);
+
+    // The leaf at `iova`, its permissions ANDed with those of the tables above. nullopt: none.
+    std::optional<Leaf> walk(Iova iova) const;
+
+    // Frees the retired tables. REQUIRES: no walk that began before they were retired still runs.
+    void release_tables() { memory_->release(retired_); }
+    bool tables_retired() const { return !retired_.empty(); }
+
+    IovaRange aperture() const { return {Iova{0}, Iova{last_}}; }
+    Paddr root() const { return root_; }
+    unsigned levels() const { return top_ + 1; }
+    LeafCounts const& leaves() const { return leaves_; }
+    std::uint64_t table_pages() const { return live_.pages() + retired_.pages(); }
+
+private:
+    static constexpr std::uint64_t kSlots = std::uint64_t{1} << F::kSlotsLg2;
+    static constexpr std::uint64_t kLastPaddr = ~std::uint64_t{0} >> (64 - F::kPaddrBits);
+
+    struct Mapping {  // what is still to be mapped
+        std::uint64_t iova;
+        std::uint64_t paddr;
+        std::uint64_t left;
+        Word attributes;
+    };
+    struct Unmapping {
+        std::uint64_t iova;
+        std::uint64_t last;
+        std::uint64_t bytes;  // taken away
+        bool finished;
+    };
+    enum class Go : bool { on, stop };
+
+    RadixTable(std::shared_ptr<TableMemory> memory, unsigned levels, PageSizes page_sizes);
+
+    static constexpr unsigned slot_lg2(unsigned level)
+    {
+        return F::kGranuleLg2 + F::kSlotsLg2 * level;
+    }
+    static constexpr std::uint64_t index(std::uint64_t iova, unsigned level)
+    {
+        return (iova >> slot_lg2(level)) & (kSlots - 1);
+    }
+    // Atomic accesses to a live table's words.
+    static Word load(Word& slot) { return std::atomic_ref{slot}.load(std::memory_order_relaxed); }
+    static void store(Word& slot, Word word)
+    {
+        std::atomic_ref{slot}.store(word, std::memory_order_relaxed);
+    }
+    static void publish(Word& slot, Word word)
+    {
+        std::atomic_ref{slot}.store(word, std::memory_order_release);
+    }
+
+    Result<> map_table(Word* table, unsigned level, Mapping& at);
+    Result<> put_leaves(Word* table, unsigned level, PageSize size, Mapping& at);
+    Result<Word*> descend(Word& slot, unsigned level);
+    std::uint64_t run_length(unsigned level, PageSize size, Mapping const& at) const;
+    bool vacate(Word& slot, unsigned level);
+    bool vacant(Word* table, unsigned level) const;
+    void retire(Word* table, unsigned level);
+
+    Go unmap_table(Word* table, unsigned level, Unmapping& at);
+    Go clear_leaves(Word* table, unsigned level, Unmapping& at);
+    Go unmap_below(Word& slot, unsigned level, Unmapping& at);
+    Word* own_table(Word word) const;
+
+    std::shared_ptr<TableMemory> memory_;
+    Paddr root_;
+    unsigned top_;
+    std::uint64_t last_;
+    std::array<PageSizes, F::kMaxLevels> leaf_sizes_;
+    TableList live_;
+    TableList retired_;
+    LeafCounts leaves_{};
+};
+
+template <PageTableFormat F>
+RadixTable<F>::RadixTable(std::shared_ptr<TableMemory> memory, unsigned levels,
+                          PageSizes page_sizes)
+    : memory_{std::move(memory)}, top_{levels - 1}
+{
+    unsigned const width = slot_lg2(levels);
+    last_ = width >= 64 ? ~std::uint64_t{0} : (std::uint64_t{1} << width) - 1;
+    for (unsigned level = 0; level < F::kMaxLevels; ++level)
+        leaf_sizes_[level] = F::leaf_sizes(level) & page_sizes;
+}
+
+template <PageTableFormat F>
+auto RadixTable<F>::create(std::shared_ptr<TableMemory> memory, unsigned levels,
+                           PageSizes page_sizes) -> Result<std::unique_ptr<RadixTable>>
+{
+    assert(levels >= 1 && levels <= F::kMaxLevels);
+    assert(memory->page_size().bytes() >= kSlots * sizeof(Word));
+    std::unique_ptr<RadixTable> table{new RadixTable{std::move(memory), levels, page_sizes}};
+    table->root_ = TRY(table->memory_->allocate(table->live_));
+    return table;
+}
+
+template <PageTableFormat F>
+RadixTable<F>::~RadixTable()
+{
+    memory_->release(live_);
+    memory_->release(retired_);
+}
+
+template <PageTableFormat F>
+auto RadixTable<F>::walk(Iova iova) const -> std::optional<Leaf>
+{
+    if (iova.raw() > last_) return std::nullopt;
+    Prot prot = Prot::read_write;
+    Word* table = TableMemory::words(root_);
+    for (unsigned level = top_;; --level) {
+        Word const word =
+            std::atomic_ref{table[index(iova.raw(), level)]}.load(std::memory_order_acquire);
+        Entry const entry = F::entry(word, level);
+        if (entry != Entry::leaf && entry != Entry::table) return std::nullopt;
+
+        prot = prot & F::prot(word, level);
+        if (entry == Entry::leaf) {
+            PageSize const size = F::leaf_size(word, level);
+            std::uint64_t const start = size.align_down(iova.raw());
+            return Leaf{{Iova{start}, Iova{start + size.mask()}}, F::leaf_paddr(word, level), prot};
+        }
+        Paddr const below = F::table_paddr(word);
+        if (level == 0 || !memory_->contains(below)) return std::nullopt;
+        table = TableMemory::words(below);
+    }
+}
+
+// A table's words, if it is ours and below the root; nullptr for whatever else a raw word may say.
+template <PageTableFormat F>
+Word* RadixTable<F>::own_table(Word word) const
+{
+    Paddr const table = F::table_paddr(word);
+    if (table == root_ || !memory_->owns(live_, table)) return nullptr;
+    return TableMemory::words(table);
+}
+
+}  // namespace pinfold::pagetable
+
+#include "pagetable/radix_map.hpp"    // IWYU pragma: export
+#include "pagetable/radix_unmap.hpp"  // IWYU pragma: export

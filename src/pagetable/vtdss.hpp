@@ -1,0 +1,111 @@
+// Intel VT-d, second-stage translation: 3, 4 or 5 levels (39, 48, 57 bits of IOVA), 4 KiB tables,
+// leaves of 4 KiB, 2 MiB and 1 GiB. There is no present bit: a word that permits nothing is empty.
+// A leaf says exactly what was asked, so write-only is 2. VT-d specification, 3.7 and 9.10.
+#pragma once
+
+#include "pagetable/format.hpp"
+
+namespace pinfold::pagetable {
+
+struct Vtdss {
+    static constexpr unsigned kGranuleLg2 = 12;
+    static constexpr unsigned kSlotsLg2 = 9;
+    static constexpr unsigned kMinLevels = 3;
+    static constexpr unsigned kMaxLevels = 5;
+    static constexpr unsigned kPaddrBits = 52;
+
+    static constexpr Word kRead = Word{1} << 0;
+    static constexpr Word kWrite = Word{1} << 1;
+    static constexpr Word kPageSize = Word{1} << 7;  // a leaf, at levels 1 and 2
+    static constexpr Word kAccessed = Word{1} << 8;
+    static constexpr Word kDirty = Word{1} << 9;
+    static constexpr Word kSnoop = Word{1} << 11;
+    static constexpr Word kAddress = 0x000f'ffff'ffff'f000;
+
+    static constexpr PageSize slot_size(unsigned level)
+    {
+        return PageSize::lg2_of(kGranuleLg2 + kSlotsLg2 * level);
+    }
+
+    static constexpr PageSizes leaf_sizes(unsigned level)
+    {
+        return level <= kTopLeafLevel ? PageSizes{slot_size(level).bytes()} : PageSizes{};
+    }
+
+    static constexpr Entry entry(Word word, unsigned level)
+    {
+        if ((word & (kRead | kWrite)) == 0) return Entry::empty;
+        if (level == 0) return Entry::leaf;
+        if ((word & kPageSize) == 0) return Entry::table;
+        if (level > kTopLeafLevel || (word & kAddress & slot_size(level).mask()) != 0)
+            return Entry::reserved;
+        return Entry::leaf;
+    }
+
+    static constexpr Word attributes(Prot prot, Snoop snoop)
+    {
+        return static_cast<Word>(prot) | (snoop == Snoop::always ? kSnoop : 0);
+    }
+    static constexpr Word make_leaf(Paddr paddr, unsigned level, PageSize, Word attributes)
+    {
+        return paddr.raw() | attributes | (level == 0 ? 0 : kPageSize);
+    }
+    static constexpr PageSize leaf_size(Word, unsigned level) { return slot_size(level); }
+    static constexpr Paddr leaf_paddr(Word word, unsigned) { return Paddr{word & kAddress}; }
+
+    static constexpr Word make_table(Paddr paddr) { return paddr.raw() | kRead | kWrite; }
+    static constexpr Paddr table_paddr(Word word) { return Paddr{word & kAddress}; }
+
+    static constexpr Prot prot(Word word, unsigned)
+    {
+        return static_cast<Prot>(word & (kRead | kWrite));
+    }
+
+private:
+    static constexpr unsigned kTopLeafLevel = 2;
+};
+
+static_assert(PageTableFormat<Vtdss>);
+
+// Words computed by hand from the bit table, and the way back.
+namespace vtdss_checks {
+
+constexpr Word leaf(std::uint64_t paddr, unsigned level, Prot prot, Snoop snoop = Snoop::as_asked)
+{
+    return Vtdss::make_leaf(Paddr{paddr}, level, Vtdss::slot_size(level),
+                            Vtdss::attributes(prot, snoop));
+}
+constexpr bool round_trips(std::uint64_t paddr, unsigned level, Prot prot)
+{
+    Word const word = leaf(paddr, level, prot);
+    return Vtdss::entry(word, level) == Entry::leaf && Vtdss::prot(word, level) == prot &&
+           Vtdss::leaf_paddr(word, level) == Paddr{paddr};
+}
+
+static_assert(leaf(0x1234'5000, 0, Prot::read_write) == 0x0000'0000'1234'5003);
+static_assert(leaf(0x1234'5000, 0, Prot::read) == 0x0000'0000'1234'5001);
+static_assert(leaf(0x1234'5000, 0, Prot::write) == 0x0000'0000'1234'5002);
+static_assert(leaf(0x8020'0000, 1, Prot::read_write, Snoop::always) == 0x0000'0000'8020'0883);
+static_assert(leaf(0x1'4000'0000, 2, Prot::read) == 0x0000'0001'4000'0081);
+static_assert(Vtdss::make_table(Paddr{0x7000}) == 0x7003);
+
+static_assert(round_trips(0x000f'ffff'ffff'f000, 0, Prot::read));
+static_assert(round_trips(0x000f'ffff'ffe0'0000, 1, Prot::write));
+static_assert(round_trips(0x000f'ffff'c000'0000, 2, Prot::read_write));
+static_assert(round_trips(0, 0, Prot::write));
+static_assert(Vtdss::entry(0x7003, 1) == Entry::table);
+static_assert(Vtdss::table_paddr(0x7003) == Paddr{0x7000});
+
+// Accessed and dirty are the hardware's to set and change nothing else; a word that permits nothing
+// is empty whatever else stands in it; a large leaf has no address bits below its size.
+static_assert(Vtdss::entry(0x1234'5303, 0) == Entry::leaf);
+static_assert(Vtdss::leaf_paddr(0x1234'5303, 0) == Paddr{0x1234'5000});
+static_assert(Vtdss::prot(0x1234'5303, 0) == Prot::read_write);
+static_assert((Vtdss::kAccessed | Vtdss::kDirty) == 0x300);
+static_assert(Vtdss::entry(0xffff'ffff'ffff'fffc, 0) == Entry::empty);
+static_assert(Vtdss::entry(0x8020'1083, 1) == Entry::reserved);
+static_assert(Vtdss::entry(0x83, 3) == Entry::reserved);
+
+}  // namespace vtdss_checks
+
+}  // namespace pinfold::pagetable
