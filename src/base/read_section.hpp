@@ -18,4 +18,8 @@ public:
 // REQUIRES: the calling thread is in no ReadSection.
 void wait_for_readers();
 
+// Makes sections usable in the children of fork(2), by handlers of pthread_atfork(3). REQUIRES:
+// called once.
+void survive_fork();
+
 }  // namespace pinfold

@@ -18,8 +18,8 @@ constexpr std::unexpected<Errno> fail(Errno error) { return std::unexpected{erro
 
 }  // namespace pinfold
 
-// TRY(expression) is the value of a Result, or leaves the enclosing function with its Errno. The counter keeps a TRY
-// inside a TRY from shadowing.
+// TRY(expression) is the value of a Result, or leaves the enclosing function with its Errno. The
+// counter keeps a TRY inside a TRY from shadowing.
 #define TRY(...) PINFOLD_TRY_NAMED_(__COUNTER__, __VA_ARGS__)
 #define PINFOLD_TRY_NAMED_(id, ...) PINFOLD_TRY_(PINFOLD_JOIN_(try_result_, id), __VA_ARGS__)
 #define PINFOLD_JOIN_(a, b) PINFOLD_JOIN_NOW_(a, b)

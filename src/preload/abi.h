@@ -1,0 +1,68 @@
+/* What the stub and the engine know of each other. The stub (libpinfold.so) is loaded into every
+ * program under `pinfold run` and is plain C without a C++ runtime; the engine
+ * (libpinfold-engine.so) is loaded by the stub when the first VFIO file appears, with
+ * RTLD_DEEPBIND, so that the engine's own calls never meet the stub.
+ *
+ * Results are as from the kernel: >= 0, or a negative errno. Both sides come from one build. */
+#ifndef PINFOLD_PRELOAD_ABI_H
+#define PINFOLD_PRELOAD_ABI_H
+
+#include <signal.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* The descriptor table: who owns descriptor n. Written by the engine, read by the stub on every
+ * call. A descriptor beyond its end is never ours. */
+#define PINFOLD_TABLE_SIZE (1U << 20)
+#define PINFOLD_FOREIGN 0U           /* not ours */
+#define PINFOLD_INTERNAL 0xffffffffU /* the engine's own: it is not there for the client */
+#define PINFOLD_ORPHAN \
+    0xfffffffeU /* inherited by fork from the process whose engine holds its state */
+                /* anything else: the id of an open file description of ours */
+
+struct pinfold_engine {
+    /* Calls on descriptors of ours. mmap gives the address. */
+    long (*ioctl)(int fd, unsigned long request, unsigned long arg);
+    long (*pread)(int fd, void* buffer, size_t size, off_t offset);
+    long (*pwrite)(int fd, void const* buffer, size_t size, off_t offset);
+    long (*mmap)(void* address, size_t size, int prot, int flags, int fd, off_t offset);
+
+    /* `fd` was just opened by a path that may be a node of ours. 0: it is ours now, or it is not a
+     * node; < 0: the open must fail with that errno, and the stub closes fd. */
+    long (*opened)(int fd);
+    /* A VFIO request met a descriptor that the table does not know. 1: it is ours now; 0: it is
+     * foreign. */
+    long (*adopt)(int fd);
+    /* One descriptor of open file `file` has been closed. */
+    void (*closed)(uint32_t file);
+    /* `copy` is about to share the description of `fd`: call after the kernel made it. */
+    void (*duplicated)(int fd, int copy);
+
+    /* [address, address + size) is about to lose its pages: discard says that it stays mapped.
+     * < 0: it cannot be allowed, with that errno. */
+    long (*leaving)(void* address, size_t size, int discard);
+    /* mremap(2) as a whole, because pinned pages move with it. */
+    long (*mremap)(void* address, size_t size, size_t new_size, int flags, void* new_address);
+    /* 1: the range holds a BAR, whose protection is not the client's to change. */
+    long (*guards)(void* address, size_t size);
+
+    long (*sigaction)(int signal, struct sigaction const* action, struct sigaction* old);
+    /* Takes out of a mask that is about to be blocked what the engine must always receive. */
+    void (*unblockable)(sigset_t* set);
+};
+
+/* The engine's only export. NULL: it could not start, and the reason is in the run's log. */
+typedef struct pinfold_engine const* pinfold_start_function(uint32_t* table,
+                                                            char const* state_directory);
+#define PINFOLD_START_SYMBOL "pinfold_engine_start"
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

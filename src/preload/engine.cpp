@@ -1,0 +1,422 @@
+#include "preload/engine.hpp"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+
+#include "host/guarded_copy.hpp"
+#include "host/own_lock_source.hpp"
+#include "preload/log.hpp"
+#include "preload/mmio.hpp"
+#include "preload/signals.hpp"
+
+namespace pinfold::preload {
+namespace {
+
+constexpr std::uint64_t kPage = 4096;  // what protects BAR pages is the machine's own page
+
+long as_kernel(Errno error) { return -number(error); }
+
+template <class T>
+long as_kernel(Result<T> const& result)
+{
+    if (!result) return as_kernel(result.error());
+    if constexpr (std::is_void_v<T>)
+        return 0;
+    else
+        return static_cast<long>(*result);
+}
+
+Vaddr vaddr_of(void const* address) { return Vaddr{reinterpret_cast<std::uint64_t>(address)}; }
+
+// The whole pages that a call on [address, address + size) acts on. nullopt: none, or the kernel
+// will refuse it.
+std::optional<VaddrRange> pages_of(void const* address, std::size_t size)
+{
+    Vaddr const start = vaddr_of(address);
+    std::uint64_t const whole = k4K.align_up(size);
+    if (!k4K.aligned(start.raw()) || whole == 0) return std::nullopt;
+    auto const range = VaddrRange::of(start, whole);
+    return range ? std::optional{*range} : std::nullopt;
+}
+
+std::unique_ptr<host::LockedMemory::Source> make_lock_source(machine::Memlock const& memlock,
+                                                             host::LockCap cap)
+{
+    using Kind = machine::Memlock::Kind;
+    if (memlock.kind == Kind::inherit) return std::make_unique<host::OwnLockSource>(cap);
+    std::uint64_t const bytes = memlock.kind == Kind::bytes ? memlock.bytes : ~std::uint64_t{0};
+    return std::make_unique<host::FixedLockSource>(bytes, host::LockCap::no);
+}
+
+}  // namespace
+
+machine::Checked<std::unique_ptr<Engine>> Engine::create(std::filesystem::path const& state,
+                                                         std::uint32_t* owners)
+{
+    auto run = machine::read_run_state(state);
+    if (!run) return std::unexpected{run.error()};
+    auto description = machine::read_machine(state);
+    if (!description) return std::unexpected{description.error()};
+    auto lock_source = make_lock_source(description->host.memlock, run->lock_cap);
+    return std::unique_ptr<Engine>{new Engine{state, std::move(*run), std::move(*description),
+                                              std::move(lock_source), owners}};
+}
+
+Engine::Engine(std::filesystem::path state, machine::RunState run, machine::Description description,
+               std::unique_ptr<host::LockedMemory::Source> lock_source, std::uint32_t* owners)
+    : state_{std::move(state)},
+      run_{std::move(run)},
+      description_{std::move(description)},
+      lock_source_{std::move(lock_source)},
+      process_{*lock_source_, description_.host.page_size},
+      nodes_{run_},
+      fds_{owners}
+{
+    fds_.hide_own_descriptors();
+}
+
+Result<> Engine::build_machine()
+{
+    std::scoped_lock const lock{build_mutex_};
+    if (machine_) return {};
+    auto built = machine::Machine::build(description_, process_);
+    if (!built) {
+        log_line(built.error());
+        return fail(Errno::nodev);
+    }
+    machine_ = std::move(*built);
+    counters_ = machine::create_counters(state_);
+    live_.store(machine_.get(), std::memory_order_release);
+    return {};
+}
+
+// ---- calls on our descriptors
+// ----------------------------------------------------------------------------------
+
+long Engine::call(int fd, uapi::Call call)
+{
+    std::uint32_t const owner = fds_.owner(fd);
+    machine::Machine* const machine = live_.load(std::memory_order_acquire);
+    if (owner == PINFOLD_INTERNAL || owner == PINFOLD_FOREIGN) return as_kernel(Errno::badf);
+    if (owner == PINFOLD_ORPHAN || machine == nullptr) {
+        log_line(fmt::format(
+            "process {}: descriptor {} belongs to the process that opened it, which forked; "
+            "open the VFIO files after fork() (EIO)",
+            ::getpid(), fd));
+        return as_kernel(Errno::io);
+    }
+    Inside const inside;
+    call.file = static_cast<uapi::FileId>(owner);
+    auto const reply = machine->door().call(*this, call);
+    publish_now_and_then();
+    return as_kernel(reply);
+}
+
+long Engine::ioctl(int fd, unsigned long request, std::uint64_t arg)
+{
+    return call(
+        fd,
+        {.op = uapi::Call::Op::ioctl, .request = static_cast<std::uint32_t>(request), .arg = arg});
+}
+
+long Engine::pread(int fd, Vaddr buffer, std::uint64_t size, std::uint64_t offset)
+{
+    return call(fd,
+                {.op = uapi::Call::Op::read, .arg = buffer.raw(), .size = size, .offset = offset});
+}
+
+long Engine::pwrite(int fd, Vaddr buffer, std::uint64_t size, std::uint64_t offset)
+{
+    return call(fd,
+                {.op = uapi::Call::Op::write, .arg = buffer.raw(), .size = size, .offset = offset});
+}
+
+// ---- BARs
+// ------------------------------------------------------------------------------------------------------
+
+long Engine::mmap(void* address, std::size_t size, int prot, int flags, int fd,
+                  std::uint64_t offset)
+{
+    std::uint32_t const owner = fds_.owner(fd);
+    machine::Machine* const machine = live_.load(std::memory_order_acquire);
+    if (owner == PINFOLD_INTERNAL || owner == PINFOLD_FOREIGN) return as_kernel(Errno::badf);
+    if (owner == PINFOLD_ORPHAN || machine == nullptr) return as_kernel(Errno::io);
+    auto const file = static_cast<uapi::FileId>(owner);
+    Inside const inside;
+    bool const shared =
+        (flags & MAP_TYPE) == MAP_SHARED || (flags & MAP_TYPE) == MAP_SHARED_VALIDATE;
+    if (size == 0 || !k4K.aligned(offset)) return as_kernel(Errno::inval);
+    auto const bar = machine->door().mmap(file, offset, k4K.align_up(size), shared);
+    if (!bar) return as_kernel(bar.error());
+    auto const mapped = map_bar(address, size, prot, flags, file, *bar);
+    return mapped ? reinterpret_cast<long>(*mapped) : as_kernel(mapped.error());
+}
+
+Result<void*> Engine::map_bar(void* address, std::size_t size, int prot, int flags,
+                              uapi::FileId file, uapi::BarMapping const& bar)
+{
+    bool const replaces =
+        (flags & MAP_FIXED) != 0 && (flags & MAP_FIXED_NOREPLACE) != MAP_FIXED_NOREPLACE;
+    if (replaces && leaving(address, size, host::Memory::Leaving::unmap) < 0)
+        return fail(Errno::nomem);
+    int const placement = flags & (MAP_FIXED | MAP_FIXED_NOREPLACE | MAP_32BIT);
+    void* const at = ::mmap(address, size, PROT_NONE, MAP_SHARED | placement, bar.memory,
+                            static_cast<off_t>(bar.offset));
+    if (at == MAP_FAILED) return fail(static_cast<Errno>(errno));
+    bool const accessible = (prot & (PROT_READ | PROT_WRITE)) != 0;
+    for (std::size_t page = 0; accessible && page < bar.readable.size(); ++page)
+        if (bar.readable[page])
+            (void)::mprotect(static_cast<std::byte*>(at) + page * kPage, kPage, PROT_READ);
+    fds_.retain(file);
+    std::shared_ptr<void> held{nullptr, [this, file](void*) { closed(file); }};
+    bars_.add({.vaddr = *pages_of(at, size),
+               .file = file,
+               .offset = bar.region_offset,
+               .accessible = accessible,
+               .writable = (prot & PROT_WRITE) != 0,
+               .held = std::move(held)});
+    return at;
+}
+
+bool Engine::carry_out_mmio(siginfo_t const& info, ucontext_t& context)
+{
+    if (bars_.empty()) return false;
+    auto const place = bars_.find(vaddr_of(info.si_addr));
+    machine::Machine* const machine = live_.load(std::memory_order_acquire);
+    if (!place || !place->accessible || machine == nullptr) return false;
+    Inside const inside;
+    auto const call = [&](uapi::Call::Op op, std::uint64_t at, unsigned size, std::uint64_t value) {
+        return machine->door().call(*this, {.file = place->file,
+                                            .op = op,
+                                            .arg = value,
+                                            .size = size,
+                                            .offset = place->offset + at});
+    };
+    auto const read = [&](std::uint64_t at, unsigned size) -> Result<std::uint64_t> {
+        return call(uapi::Call::Op::mmio_read, at, size, 0);
+    };
+    auto const write = [&](std::uint64_t at, unsigned size, std::uint64_t value) -> Result<> {
+        if (!place->writable) return fail(Errno::acces);
+        (void)TRY(call(uapi::Call::Op::mmio_write, at, size, value));
+        return {};
+    };
+    std::array<std::uint8_t, 15> code{};
+    auto const rip = static_cast<std::uint64_t>(context.uc_mcontext.gregs[REG_RIP]);
+    std::size_t const missing =
+        host::guarded_copy(code.data(), reinterpret_cast<void const*>(rip), code.size());
+    std::span const bytes{code.data(), code.size() - missing};
+    if (counters_) machine::add(counters_->mmio_traps, 1);
+    if (carry_out(bytes, context, {.read = read, .write = write}) == Carried::out) {
+        publish_now_and_then();
+        return true;
+    }
+    log_line(fmt::format(
+        "process {}: cannot carry out '{}' on device offset {:#x}; the program gets the fault",
+        ::getpid(), describe_instruction(bytes, rip), place->offset));
+    return false;
+}
+
+bool Engine::guards(void* address, std::size_t size) const
+{
+    if (bars_.empty()) return false;
+    auto const range = pages_of(address, size);
+    return range && bars_.overlaps(*range);
+}
+
+// ---- the client's memory changes
+// -------------------------------------------------------------------------------
+
+long Engine::leaving(void* address, std::size_t size, host::Memory::Leaving how)
+{
+    machine::Machine* const machine = live_.load(std::memory_order_acquire);
+    auto const range = pages_of(address, size);
+    if (machine == nullptr || !range) return 0;
+    Inside const inside;
+    if (auto const moved = machine->memory().withdraw(range->start, range->size(), how); !moved)
+        return as_kernel(moved.error());
+    if (how == host::Memory::Leaving::unmap && !bars_.empty()) bars_.remove(*range);
+    return 0;
+}
+
+long Engine::mremap(void* address, std::size_t size, std::size_t new_size, int flags,
+                    void* new_address)
+{
+    auto const move = [&]() -> Result<std::uint64_t> {
+        void* const at = ::mremap(address, size, new_size, flags, new_address);
+        if (at == MAP_FAILED) return fail(static_cast<Errno>(errno));
+        return reinterpret_cast<std::uint64_t>(at);
+    };
+    machine::Machine* const machine = live_.load(std::memory_order_acquire);
+    auto const range = pages_of(address, size);
+    if (machine == nullptr || !range) return as_kernel(move());
+    Inside const inside;
+    if ((flags & MREMAP_FIXED) != 0)
+        if (long const allowed = leaving(new_address, new_size, host::Memory::Leaving::unmap);
+            allowed < 0)
+            return allowed;
+    if (bars_.overlaps(*range)) {
+        auto const at = move();
+        if (at) bars_.move(*range, Vaddr{*at});
+        return as_kernel(at);
+    }
+    // What a shrinking mapping loses goes first; the rest keeps its frames, wherever it comes to
+    // lie.
+    std::uint64_t const kept = std::min(range->size(), k4K.align_up(new_size));
+    if (kept < range->size())
+        if (long const allowed = leaving(static_cast<std::byte*>(address) + kept,
+                                         range->size() - kept, host::Memory::Leaving::unmap);
+            allowed < 0)
+            return allowed;
+    if (kept == 0) return as_kernel(move());
+    return as_kernel(machine->memory().relocate(range->start, kept, move));
+}
+
+// ---- descriptors
+// -----------------------------------------------------------------------------------------------
+
+long Engine::opened(int fd)
+{
+    auto const node = nodes_.identify(fd);
+    if (!node || node->kind == Node::Kind::device) return 0;
+    Inside const inside;
+    auto const open = [&]() -> Result<uapi::FileId> {
+        TRY(build_machine());
+        if (node->kind == Node::Kind::container) return machine_->door().open_container();
+        TRY(claim_group(node->group));
+        return machine_->door().open_group(node->group);
+    };
+    auto const file = open();
+    if (!file) return as_kernel(file.error());
+    if (auto const added = fds_.add(fd, *file); !added) {
+        machine_->door().release(*file);
+        return as_kernel(added.error());
+    }
+    return 0;
+}
+
+// A group belongs to one process at a time (rule G-1); record locks are let go with their process,
+// however it ends.
+Result<> Engine::claim_group(unsigned number)
+{
+    std::scoped_lock const lock{build_mutex_};
+    if (group_claims_.contains(number)) return {};
+    auto const path = state_ / fmt::format("group.{}", number);
+    UniqueFd claim{::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600)};
+    if (!claim) return fail(static_cast<Errno>(errno));
+    struct flock whole{};
+    whole.l_type = F_WRLCK;
+    if (::fcntl(claim.get(), F_SETLK, &whole) != 0) return fail(Errno::busy);
+    group_claims_.emplace(number, std::move(claim));
+    return {};
+}
+
+long Engine::adopt(int fd)
+{
+    auto const node = nodes_.identify(fd);
+    if (!node) return 0;
+    for (int const known : fds_.descriptors()) {
+        if (!same_description(fd, known)) continue;
+        duplicated(known, fd);
+        return 1;
+    }
+    log_line(fmt::format(
+        "process {}: descriptor {} ({}) came from another process or program image; its mappings "
+        "stayed behind",
+        ::getpid(), fd,
+        node->kind == Node::Kind::container ? "container"
+        : node->kind == Node::Kind::group   ? "group"
+                                            : "device"));
+    return opened(fd) == 0 && fds_.owner(fd) != PINFOLD_FOREIGN ? 1 : 0;
+}
+
+void Engine::closed(uapi::FileId file)
+{
+    machine::Machine* const machine = live_.load(std::memory_order_acquire);
+    if (!fds_.drop(file) || machine == nullptr) return;
+    Inside const inside;
+    machine->door().release(file);
+    publish();
+}
+
+void Engine::duplicated(int fd, int copy)
+{
+    std::uint32_t const owner = fds_.owner(fd);
+    if (owner == PINFOLD_FOREIGN || owner == PINFOLD_INTERNAL || owner == PINFOLD_ORPHAN) return;
+    if (!fds_.add(copy, static_cast<uapi::FileId>(owner)))
+        log_line(fmt::format(
+            "descriptor {} is beyond what can be followed; VFIO calls on it will fail", copy));
+}
+
+Result<uapi::FileId> Engine::file(int fd)
+{
+    if (::fcntl(fd, F_GETFD) < 0) return fail(Errno::badf);
+    std::uint32_t const owner = fds_.owner(fd);
+    if (owner == PINFOLD_INTERNAL) return fail(Errno::badf);
+    if (owner == PINFOLD_FOREIGN || owner == PINFOLD_ORPHAN) return uapi::FileId::none;
+    return static_cast<uapi::FileId>(owner);
+}
+
+Result<UniqueFd> Engine::eventfd(int fd)
+{
+    if (fds_.owner(fd) == PINFOLD_INTERNAL) return fail(Errno::badf);
+    UniqueFd copy{::fcntl(fd, F_DUPFD_CLOEXEC, 0)};
+    if (!copy) return fail(errno == EMFILE ? Errno::mfile : Errno::badf);
+    std::array<char, 64> target{};
+    auto const link = fmt::format("/proc/self/fd/{}", copy.get());
+    ssize_t const length = ::readlink(link.c_str(), target.data(), target.size());
+    std::string_view const name{target.data(), length > 0 ? static_cast<std::size_t>(length) : 0};
+    if (name != "anon_inode:[eventfd]") return fail(Errno::inval);
+    return copy;
+}
+
+Result<int> Engine::install(uapi::FileId file)
+{
+    if (run_.devices.empty()) return fail(Errno::nodev);
+    auto const path = machine::device_file(state_, run_.devices.front().bdf);
+    int const fd = ::open(path.c_str(), O_PATH | O_CLOEXEC);
+    if (fd < 0) return fail(static_cast<Errno>(errno));
+    if (auto const added = fds_.add(fd, file); !added) {
+        ::close(fd);
+        return fail(added.error());
+    }
+    return fd;
+}
+
+// ---- the run
+// ---------------------------------------------------------------------------------------------------
+
+void Engine::forget_all()
+{
+    fds_.orphan_all();
+    live_.store(nullptr, std::memory_order_release);
+}
+
+void Engine::publish()
+{
+    machine::Machine* const machine = live_.load(std::memory_order_acquire);
+    if (machine != nullptr && counters_) machine->publish(*counters_);
+}
+
+void Engine::publish_now_and_then()
+{
+    constexpr std::uint64_t kInterval =
+        10'000'000;  // ns: what a killed client may lose of its report
+    timespec now{};
+    (void)::clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+    auto const instant = static_cast<std::uint64_t>(now.tv_sec) * 1'000'000'000 +
+                         static_cast<std::uint64_t>(now.tv_nsec);
+    std::uint64_t due = next_publish_.load(std::memory_order_relaxed);
+    if (instant < due) return;
+    if (next_publish_.compare_exchange_strong(due, instant + kInterval, std::memory_order_relaxed))
+        publish();
+}
+
+}  // namespace pinfold::preload

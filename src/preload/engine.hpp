@@ -1,0 +1,87 @@
+// The engine in the client's process: one machine behind the stub's calls. It has no rules of its
+// own; it knows which descriptor is which file, where BARs are mapped, and hands everything to the
+// machine's door. Thread safe, but for the functions that say otherwise.
+#pragma once
+
+#include <signal.h>
+
+#include <atomic>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <unordered_map>
+
+#include "host/own_process.hpp"
+#include "machine/counters.hpp"
+#include "machine/machine.hpp"
+#include "machine/run_state.hpp"
+#include "preload/bar_map.hpp"
+#include "preload/fd_table.hpp"
+#include "preload/nodes.hpp"
+#include "uapi/call.hpp"
+
+namespace pinfold::preload {
+
+class Engine final : public uapi::Client {
+public:
+    // The sentence says why there can be no engine. `state` is the run's state directory; `owners`
+    // the stub's table.
+    static machine::Checked<std::unique_ptr<Engine>> create(std::filesystem::path const& state,
+                                                            std::uint32_t* owners);
+
+    // What the stub calls (preload/abi.h); results are 0, a value, or a negative errno.
+    long ioctl(int fd, unsigned long request, std::uint64_t arg);
+    long pread(int fd, Vaddr buffer, std::uint64_t size, std::uint64_t offset);
+    long pwrite(int fd, Vaddr buffer, std::uint64_t size, std::uint64_t offset);
+    long mmap(void* address, std::size_t size, int prot, int flags, int fd, std::uint64_t offset);
+    long opened(int fd);
+    long adopt(int fd);
+    void closed(uapi::FileId file);
+    void duplicated(int fd, int copy);
+    long leaving(void* address, std::size_t size, host::Memory::Leaving how);
+    long mremap(void* address, std::size_t size, std::size_t new_size, int flags,
+                void* new_address);
+    bool guards(void* address, std::size_t size) const;
+
+    // A fault at `address`: true if it was an access to a BAR and has been carried out.
+    bool carry_out_mmio(siginfo_t const& info, ucontext_t& context);
+
+    // In the child after fork(2): forgets everything; what the parent holds stays with the parent.
+    void forget_all();
+    // Brings the run's counters up to date.
+    void publish();
+
+    // uapi::Client.
+    host::Process& process() override { return process_; }
+    Result<uapi::FileId> file(int fd) override;
+    Result<UniqueFd> eventfd(int fd) override;
+    Result<int> install(uapi::FileId file) override;
+
+private:
+    Engine(std::filesystem::path state, machine::RunState run, machine::Description description,
+           std::unique_ptr<host::LockedMemory::Source> lock_source, std::uint32_t* owners);
+
+    Result<> build_machine();
+    Result<> claim_group(unsigned number);
+    long call(int fd, uapi::Call call);
+    Result<void*> map_bar(void* address, std::size_t size, int prot, int flags, uapi::FileId file,
+                          uapi::BarMapping const& bar);
+    void publish_now_and_then();
+
+    std::filesystem::path const state_;
+    machine::RunState const run_;
+    machine::Description const description_;
+    std::unique_ptr<host::LockedMemory::Source> const lock_source_;
+    host::OwnProcess process_;
+    Nodes const nodes_;
+    FdTable fds_;
+    BarMap bars_;
+    std::unique_ptr<machine::Machine> machine_;
+    std::atomic<machine::Machine*> live_{nullptr};  // machine_, for whoever must not wait
+    machine::SharedCounters counters_;
+    std::mutex build_mutex_;
+    std::unordered_map<unsigned, UniqueFd> group_claims_;
+    std::atomic<std::uint64_t> next_publish_{0};
+};
+
+}  // namespace pinfold::preload

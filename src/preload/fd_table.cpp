@@ -1,0 +1,106 @@
+#include "preload/fd_table.hpp"
+
+#include <fcntl.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+
+namespace pinfold::preload {
+namespace {
+
+// For the FdKeeper, whose functions have no context.
+std::uint32_t* hidden_owners = nullptr;
+
+std::atomic_ref<std::uint32_t> slot(std::uint32_t* owners, int fd)
+{
+    return std::atomic_ref<std::uint32_t>{owners[fd]};
+}
+
+bool fits(int fd) { return fd >= 0 && static_cast<unsigned>(fd) < PINFOLD_TABLE_SIZE; }
+
+// The upper half of what the process may have, so that the client's own numbers stay low and dense.
+int first_hidden_number()
+{
+    rlimit limit{};
+    if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return 0;
+    return static_cast<int>(std::min<rlim_t>(limit.rlim_cur / 2, PINFOLD_TABLE_SIZE / 2));
+}
+
+int keep_hidden(int fd)
+{
+    int const high = ::fcntl(fd, F_DUPFD_CLOEXEC, first_hidden_number());
+    if (high >= 0) ::close(fd);
+    int const kept = high >= 0 ? high : fd;
+    if (fits(kept)) slot(hidden_owners, kept).store(PINFOLD_INTERNAL, std::memory_order_relaxed);
+    return kept;
+}
+
+void closing_hidden(int fd)
+{
+    if (fits(fd)) slot(hidden_owners, fd).store(PINFOLD_FOREIGN, std::memory_order_relaxed);
+}
+
+constexpr FdKeeper kHidden{.keep = keep_hidden, .closing = closing_hidden};
+
+}  // namespace
+
+FdTable::FdTable(std::uint32_t* owners) : owners_{owners} {}
+
+std::uint32_t FdTable::owner(int fd) const
+{
+    return fits(fd) ? slot(owners_, fd).load(std::memory_order_relaxed) : PINFOLD_FOREIGN;
+}
+
+Result<> FdTable::add(int fd, uapi::FileId file)
+{
+    if (!fits(fd)) return fail(Errno::mfile);
+    retain(file);
+    slot(owners_, fd).store(static_cast<std::uint32_t>(file), std::memory_order_relaxed);
+    return {};
+}
+
+void FdTable::retain(uapi::FileId file)
+{
+    std::scoped_lock const lock{mutex_};
+    ++holders_[static_cast<std::uint32_t>(file)];
+}
+
+bool FdTable::drop(uapi::FileId file)
+{
+    std::scoped_lock const lock{mutex_};
+    auto const found = holders_.find(static_cast<std::uint32_t>(file));
+    if (found == holders_.end() || --found->second > 0) return false;
+    holders_.erase(found);
+    return true;
+}
+
+std::vector<int> FdTable::descriptors() const
+{
+    std::vector<int> found;
+    rlimit limit{};
+    (void)::getrlimit(RLIMIT_NOFILE, &limit);
+    int const end = static_cast<int>(std::min<rlim_t>(limit.rlim_cur, PINFOLD_TABLE_SIZE));
+    for (int fd = 0; fd < end; ++fd) {
+        std::uint32_t const who = owner(fd);
+        if (who != PINFOLD_FOREIGN && who != PINFOLD_INTERNAL && who != PINFOLD_ORPHAN)
+            found.push_back(fd);
+    }
+    return found;
+}
+
+void FdTable::orphan_all()
+{
+    for (int const fd : descriptors())
+        slot(owners_, fd).store(PINFOLD_ORPHAN, std::memory_order_relaxed);
+    holders_.clear();
+}
+
+void FdTable::hide_own_descriptors()
+{
+    hidden_owners = owners_;
+    UniqueFd::set_keeper(&kHidden);
+}
+
+}  // namespace pinfold::preload

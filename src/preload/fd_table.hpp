@@ -1,0 +1,49 @@
+// Which descriptors are whose: the stub's table, and how many descriptors share each open file
+// description.
+//
+// Descriptors of the engine's own stand in it too, moved to high numbers and marked, so that the
+// client neither uses them nor closes them when it sweeps over all numbers. Thread safe.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <mutex>
+#include <unordered_map>
+#include <vector>
+
+#include "preload/abi.h"
+#include "uapi/call.hpp"
+
+namespace pinfold::preload {
+
+class FdTable {
+public:
+    // `owners` is the stub's table, of PINFOLD_TABLE_SIZE entries.
+    explicit FdTable(std::uint32_t* owners);
+
+    // PINFOLD_FOREIGN, PINFOLD_INTERNAL, PINFOLD_ORPHAN, or a FileId's number.
+    std::uint32_t owner(int fd) const;
+
+    // `fd` is a descriptor of `file` now: one more. EMFILE: its number is beyond the table.
+    Result<> add(int fd, uapi::FileId file);
+    // A BAR mapping holds `file` as a descriptor does.
+    void retain(uapi::FileId file);
+    // One descriptor or mapping of `file` less. True: that was the last.
+    bool drop(uapi::FileId file);
+
+    // Some descriptor of each of our files, for telling whether an unknown one is an alias of it.
+    std::vector<int> descriptors() const;
+
+    // In a forked child: what the parent's engine holds cannot be reached from here.
+    void orphan_all();
+
+    // Makes every UniqueFd of the engine a hidden one. REQUIRES: once, before the first.
+    void hide_own_descriptors();
+
+private:
+    std::uint32_t* owners_;
+    mutable std::mutex mutex_;
+    std::unordered_map<std::uint32_t, unsigned> holders_;
+};
+
+}  // namespace pinfold::preload

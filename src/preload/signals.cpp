@@ -1,0 +1,233 @@
+#include "preload/signals.hpp"
+
+#include <sys/syscall.h>
+#include <ucontext.h>
+#include <unistd.h>
+
+#include <array>
+#include <atomic>
+#include <cerrno>
+#include <cstdint>
+
+#include "host/guarded_copy.hpp"
+
+namespace pinfold::preload {
+namespace {
+
+// Static thread storage: a handler must not be the first to allocate it.
+#define PINFOLD_SIGNAL_SAFE_TLS [[gnu::tls_model("initial-exec")]] constinit thread_local
+
+PINFOLD_SIGNAL_SAFE_TLS int depth = 0;
+PINFOLD_SIGNAL_SAFE_TLS std::uint64_t deferred = 0;  // bit n: signal n waits for the way out
+
+std::uint64_t bit(int signal) { return std::uint64_t{1} << (signal - 1); }
+
+// What the client believes is installed. Read in handlers, so guarded by a sequence count and not
+// by a lock.
+class ClientAction {
+public:
+    struct sigaction load() const
+    {
+        for (;;) {
+            unsigned const before = sequence_.load(std::memory_order_acquire);
+            struct sigaction const copy = action_;
+            std::atomic_thread_fence(std::memory_order_acquire);
+            if (before % 2 == 0 && sequence_.load(std::memory_order_relaxed) == before) return copy;
+        }
+    }
+
+    // REQUIRES: all signals blocked in this thread, or none whose handler could want this action.
+    void store(struct sigaction const& action)
+    {
+        while (writing_.test_and_set(std::memory_order_acquire)) {
+        }
+        sequence_.fetch_add(1, std::memory_order_acq_rel);
+        action_ = action;
+        sequence_.fetch_add(1, std::memory_order_release);
+        writing_.clear(std::memory_order_release);
+    }
+
+private:
+    std::atomic<unsigned> sequence_{0};
+    std::atomic_flag writing_;
+    struct sigaction action_{};
+};
+
+std::array<ClientAction, NSIG> client_actions;
+Signals::FaultHandler fault_handler = nullptr;
+
+bool is_fault(int signal) { return signal == SIGSEGV || signal == SIGBUS; }
+
+bool has_handler(struct sigaction const& action)
+{
+    return (action.sa_flags & SA_SIGINFO) != 0 ||
+           (action.sa_handler != SIG_DFL && action.sa_handler != SIG_IGN);
+}
+
+void set_default(int signal)
+{
+    struct sigaction action{};
+    action.sa_handler = SIG_DFL;
+    (void)::sigaction(signal, &action, nullptr);
+}
+
+void call(struct sigaction const& action, int signal, siginfo_t* info, void* context)
+{
+    if ((action.sa_flags & SA_SIGINFO) != 0)
+        action.sa_sigaction(signal, info, context);
+    else
+        action.sa_handler(signal);
+}
+
+void queue_again(int signal, siginfo_t* info)
+{
+    (void)::syscall(SYS_rt_tgsigqueueinfo, ::getpid(), ::gettid(), signal, info);
+}
+
+// ---- faults
+// ----------------------------------------------------------------------------------------------------
+
+// Does what the kernel would have done, had the client's own action been installed.
+void pass_on(int signal, siginfo_t* info, void* raw_context)
+{
+    auto const action = client_actions[static_cast<std::size_t>(signal)].load();
+    bool const sent = info->si_code <= 0;  // by kill() or its like: returning does not repeat it
+    if (!has_handler(action)) {
+        if (sent && action.sa_handler == SIG_IGN) return;
+        set_default(signal);
+        if (sent) queue_again(signal, info);
+        return;
+    }
+    if ((action.sa_flags & static_cast<int>(SA_RESETHAND)) != 0)
+        client_actions[static_cast<std::size_t>(signal)].store({});
+    sigset_t mask = static_cast<ucontext_t*>(raw_context)->uc_sigmask;
+    (void)sigorset(&mask, &mask, &action.sa_mask);
+    Signals::remove_ours(mask);
+    (void)::sigprocmask(SIG_SETMASK, &mask, nullptr);
+    call(action, signal, info, raw_context);
+}
+
+void on_fault(int signal, siginfo_t* info, void* raw_context)
+{
+    int const saved_errno = errno;
+    auto& context = *static_cast<ucontext_t*>(raw_context);
+    bool const ours =
+        info->si_code > 0 && (host::recover(raw_context) || fault_handler(*info, context));
+    errno = saved_errno;
+    if (!ours) pass_on(signal, info, raw_context);
+}
+
+// Everything is blocked while a device works in the handler, but for faults: its DMA may meet one.
+void install_fault_handler(int signal, struct sigaction const& client)
+{
+    struct sigaction action{};
+    action.sa_sigaction = on_fault;
+    action.sa_flags = SA_SIGINFO | SA_NODEFER | SA_RESTART | (client.sa_flags & SA_ONSTACK);
+    (void)::sigfillset(&action.sa_mask);
+    Signals::remove_ours(action.sa_mask);
+    (void)::sigaction(signal, &action, nullptr);
+}
+
+// ---- all others
+// ------------------------------------------------------------------------------------------------
+
+void on_signal(int signal, siginfo_t* info, void* raw_context)
+{
+    if (depth > 0) {
+        deferred |= bit(signal);
+        (void)::sigaddset(&static_cast<ucontext_t*>(raw_context)->uc_sigmask, signal);
+        sigset_t one;
+        (void)::sigemptyset(&one);
+        (void)::sigaddset(&one, signal);
+        (void)::sigprocmask(SIG_BLOCK, &one, nullptr);
+        queue_again(signal, info);
+        return;
+    }
+    auto& client = client_actions[static_cast<std::size_t>(signal)];
+    auto const action = client.load();
+    if (!has_handler(action)) return;  // changed by another thread a moment ago
+    if ((action.sa_flags & static_cast<int>(SA_RESETHAND)) != 0) {
+        client.store({});
+        set_default(signal);
+    }
+    call(action, signal, info, raw_context);
+}
+
+int install(int signal, struct sigaction const& client)
+{
+    if (is_fault(signal)) {
+        install_fault_handler(signal, client);
+        return 0;
+    }
+    struct sigaction action = client;
+    if (has_handler(client)) {
+        action.sa_sigaction = on_signal;
+        // RESETHAND is ours to do: a deferred signal is delivered twice.
+        action.sa_flags = (client.sa_flags | SA_SIGINFO) & ~static_cast<int>(SA_RESETHAND);
+        Signals::remove_ours(action.sa_mask);
+    }
+    return ::sigaction(signal, &action, nullptr);
+}
+
+}  // namespace
+
+void Signals::start(FaultHandler handler)
+{
+    fault_handler = handler;
+    for (int signal = 1; signal < NSIG; ++signal) {
+        struct sigaction present{};
+        if (::sigaction(signal, nullptr, &present) != 0) continue;
+        client_actions[static_cast<std::size_t>(signal)].store(present);
+        if (is_fault(signal) || has_handler(present)) (void)install(signal, present);
+    }
+    sigset_t faults;
+    (void)::sigemptyset(&faults);
+    (void)::sigaddset(&faults, SIGSEGV);
+    (void)::sigaddset(&faults, SIGBUS);
+    (void)::pthread_sigmask(SIG_UNBLOCK, &faults, nullptr);
+}
+
+long Signals::action(int signal, struct sigaction const* act, struct sigaction* old)
+{
+    if (signal < 1 || signal >= NSIG) return -EINVAL;
+    sigset_t all;
+    sigset_t before;
+    (void)::sigfillset(&all);
+    remove_ours(all);
+    (void)::pthread_sigmask(SIG_BLOCK, &all, &before);
+    auto& client = client_actions[static_cast<std::size_t>(signal)];
+    auto const previous = client.load();
+    long result = 0;
+    if (act != nullptr) {
+        struct sigaction const wanted = *act;
+        client.store(wanted);
+        if (install(signal, wanted) != 0) {
+            result = -errno;
+            client.store(previous);
+        }
+    }
+    (void)::pthread_sigmask(SIG_SETMASK, &before, nullptr);
+    if (result == 0 && old != nullptr) *old = previous;
+    return result;
+}
+
+void Signals::remove_ours(sigset_t& mask)
+{
+    (void)::sigdelset(&mask, SIGSEGV);
+    (void)::sigdelset(&mask, SIGBUS);
+}
+
+Inside::Inside() { ++depth; }
+
+Inside::~Inside()
+{
+    if (--depth > 0 || deferred == 0) return;
+    sigset_t waiting;
+    (void)::sigemptyset(&waiting);
+    for (int signal = 1; signal < NSIG; ++signal)
+        if ((deferred & bit(signal)) != 0) (void)::sigaddset(&waiting, signal);
+    deferred = 0;
+    (void)::pthread_sigmask(SIG_UNBLOCK, &waiting, nullptr);
+}
+
+}  // namespace pinfold::preload

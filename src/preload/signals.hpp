@@ -1,0 +1,40 @@
+// The client's signals while the engine lives in its process. The engine owns SIGSEGV and SIGBUS;
+// the client keeps the handlers that it installed, sees them in sigaction(2), and gets every fault
+// that is not ours.
+//
+// A client's handler that would run while its own thread is inside the engine, where it might call
+// the engine again and wait for itself, is deferred to the way out: the signal is blocked and
+// queued again, and unblocked by the last Inside. Async-signal-safe, except start(), which runs
+// once.
+#pragma once
+
+#include <signal.h>
+
+namespace pinfold::preload {
+
+class Signals {
+public:
+    // True: the fault was ours and the context may go on.
+    using FaultHandler = bool (*)(siginfo_t const& info, ucontext_t& context);
+
+    // Takes over the handlers that the process has. `handler` sees the faults that no guarded copy
+    // explains.
+    static void start(FaultHandler handler);
+
+    // sigaction(2) as the client sees it: 0 or a negative errno.
+    static long action(int signal, struct sigaction const* act, struct sigaction* old);
+
+    // Takes SIGSEGV and SIGBUS out of a mask: a blocked fault is death.
+    static void remove_ours(sigset_t& mask);
+};
+
+// While one of these lives, this thread is inside the engine.
+class Inside {
+public:
+    Inside();
+    ~Inside();
+    Inside(Inside const&) = delete;
+    Inside& operator=(Inside const&) = delete;
+};
+
+}  // namespace pinfold::preload

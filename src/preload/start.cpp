@@ -1,0 +1,149 @@
+// The engine's one export, and the C functions that stand behind the stub's.
+#include <fcntl.h>
+#include <pthread.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <new>
+
+#include "base/read_section.hpp"
+#include "preload/abi.h"
+#include "preload/engine.hpp"
+#include "preload/log.hpp"
+#include "preload/signals.hpp"
+
+namespace {
+
+using pinfold::Vaddr;
+using pinfold::preload::Engine;
+using pinfold::preload::Signals;
+
+// Lives until the process ends: other threads may be in it to the last.
+std::atomic<Engine*> current{nullptr};
+std::string state_directory;
+std::uint32_t* descriptor_table = nullptr;
+
+Engine& engine() { return *current.load(std::memory_order_acquire); }
+
+Vaddr vaddr_of(void const* address) { return Vaddr{reinterpret_cast<std::uint64_t>(address)}; }
+
+bool on_fault(siginfo_t const& info, ucontext_t& context)
+{
+    return engine().carry_out_mmio(info, context);
+}
+
+// In a child of fork(2) the parent's engine, with whatever locks its other threads held, is left behind; one of the
+// child's own is made when the child opens a VFIO file, so that children which never do pay nothing.
+std::atomic<bool> left_behind{false};
+
+void in_child()
+{
+    engine().forget_all();
+    left_behind.store(true, std::memory_order_release);
+}
+
+// REQUIRES: an open of a VFIO file is under way.
+void renew()
+{
+    if (!left_behind.exchange(false)) return;
+    auto fresh = Engine::create(state_directory, descriptor_table);
+    if (fresh)
+        current.store(fresh->release(), std::memory_order_release);
+    else
+        pinfold::preload::log_line(fresh.error());
+}
+
+long guarded(auto&& work)
+{
+    try {
+        return work();
+    } catch (std::bad_alloc const&) {
+        return -ENOMEM;
+    }
+}
+
+constexpr pinfold_engine kFunctions{
+    .ioctl = [](int fd, unsigned long request,
+                unsigned long arg) { return engine().ioctl(fd, request, arg); },
+    .pread =
+        [](int fd, void* buffer, size_t size, off_t offset) {
+            return offset < 0 ? -EINVAL
+                              : engine().pread(fd, vaddr_of(buffer), size,
+                                               static_cast<std::uint64_t>(offset));
+        },
+    .pwrite =
+        [](int fd, void const* buffer, size_t size, off_t offset) {
+            return offset < 0 ? -EINVAL
+                              : engine().pwrite(fd, vaddr_of(buffer), size,
+                                                static_cast<std::uint64_t>(offset));
+        },
+    .mmap =
+        [](void* address, size_t size, int prot, int flags, int fd, off_t offset) {
+            return guarded([&] {
+                return engine().mmap(address, size, prot, flags, fd,
+                                     static_cast<std::uint64_t>(offset));
+            });
+        },
+    .opened =
+        [](int fd) {
+            return guarded([&] {
+                renew();
+                return engine().opened(fd);
+            });
+        },
+    .adopt =
+        [](int fd) {
+            return guarded([&] {
+                renew();
+                return engine().adopt(fd);
+            });
+        },
+    .closed = [](uint32_t file) { engine().closed(static_cast<pinfold::uapi::FileId>(file)); },
+    .duplicated = [](int fd, int copy) { engine().duplicated(fd, copy); },
+    .leaving =
+        [](void* address, size_t size, int discard) {
+            using Leaving = pinfold::host::Memory::Leaving;
+            return guarded([&] {
+                return engine().leaving(address, size,
+                                        discard != 0 ? Leaving::discard : Leaving::unmap);
+            });
+        },
+    .mremap =
+        [](void* address, size_t size, size_t new_size, int flags, void* new_address) {
+            return guarded(
+                [&] { return engine().mremap(address, size, new_size, flags, new_address); });
+        },
+    .guards = [](void* address, size_t size) -> long {
+        return engine().guards(address, size) ? 1 : 0;
+    },
+    .sigaction = [](int signal, struct sigaction const* action,
+                    struct sigaction* old) { return Signals::action(signal, action, old); },
+    .unblockable = [](sigset_t* set) { Signals::remove_ours(*set); },
+};
+
+}  // namespace
+
+extern "C" [[gnu::visibility("default")]] pinfold_engine const* pinfold_engine_start(
+    std::uint32_t* table, char const* state)
+{
+    try {
+        state_directory = state;
+        descriptor_table = table;
+        int const directory = ::open(state, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        if (directory >= 0) pinfold::preload::open_log(directory);
+        if (directory >= 0) ::close(directory);
+        auto made = Engine::create(state_directory, table);
+        if (!made) {
+            pinfold::preload::log_line(made.error());
+            return nullptr;
+        }
+        current.store(made->release(), std::memory_order_release);
+        pinfold::survive_fork();
+        (void)::pthread_atfork(nullptr, nullptr, in_child);
+        (void)std::atexit([] { engine().publish(); });
+        Signals::start(on_fault);
+        return &kFunctions;
+    } catch (std::bad_alloc const&) {
+        return nullptr;
+    }
+}

@@ -1,0 +1,476 @@
+/* The stub: interposes what acts on VFIO descriptors, and nothing else. A call on a descriptor that
+ * is not ours costs one table look-up; the engine is not even loaded until the first VFIO file is
+ * opened.
+ *
+ * Every function here has the C library's contract (errno included). Thread safe; async-signal-safe
+ * where the C library's function is, except for the call that loads the engine. */
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "machine/run_names.h"
+#include "preload/abi.h"
+
+#define LIKELY(x) __builtin_expect(!!(x), 1)
+#define UNLIKELY(x) __builtin_expect(!!(x), 0)
+
+static uint32_t table[PINFOLD_TABLE_SIZE];
+static struct pinfold_engine const* engine;
+static char const* state_directory; /* NULL: not under Pinfold, everything passes through */
+static char const* engine_path;
+static bool paths_mode;
+static char node_prefix[512]; /* what every path of a node begins with */
+
+/* ---- the C library's own functions
+ * ------------------------------------------------------------------------- */
+
+static struct {
+    int (*ioctl)(int, unsigned long, ...);
+    void* (*mmap)(void*, size_t, int, int, int, off_t);
+    int (*munmap)(void*, size_t);
+    void* (*mremap)(void*, size_t, size_t, int, ...);
+    int (*madvise)(void*, size_t, int);
+    int (*mprotect)(void*, size_t, int);
+    ssize_t (*pread)(int, void*, size_t, off_t);
+    ssize_t (*pwrite)(int, void const*, size_t, off_t);
+    ssize_t (*pread_chk)(int, void*, size_t, off_t, size_t);
+    int (*close)(int);
+    int (*close_range)(unsigned, unsigned, int);
+    void (*closefrom)(int);
+    int (*dup)(int);
+    int (*dup2)(int, int);
+    int (*dup3)(int, int, int);
+    int (*fcntl)(int, int, ...);
+    int (*open)(char const*, int, ...);
+    int (*openat)(int, char const*, int, ...);
+    int (*sigaction)(int, struct sigaction const*, struct sigaction*);
+    int (*sigprocmask)(int, sigset_t const*, sigset_t*);
+    int (*pthread_sigmask)(int, sigset_t const*, sigset_t*);
+} next;
+
+static void resolve(void)
+{
+#define NEXT(member, symbol) *(void**)&next.member = dlsym(RTLD_NEXT, symbol)
+    NEXT(mmap, "mmap");
+    NEXT(munmap, "munmap");
+    NEXT(mremap, "mremap");
+    NEXT(madvise, "madvise");
+    NEXT(mprotect, "mprotect");
+    NEXT(pread, "pread64");
+    NEXT(pwrite, "pwrite64");
+    NEXT(pread_chk, "__pread64_chk");
+    NEXT(close, "close");
+    NEXT(close_range, "close_range");
+    NEXT(closefrom, "closefrom");
+    NEXT(dup, "dup");
+    NEXT(dup2, "dup2");
+    NEXT(dup3, "dup3");
+    NEXT(fcntl, "fcntl64");
+    NEXT(open, "open64");
+    NEXT(openat, "openat64");
+    NEXT(sigaction, "sigaction");
+    NEXT(sigprocmask, "sigprocmask");
+    NEXT(pthread_sigmask, "pthread_sigmask");
+    NEXT(ioctl, "ioctl"); /* last: its presence says that the rest is there */
+#undef NEXT
+}
+
+__attribute__((constructor)) static void begin(void)
+{
+    if (next.ioctl == NULL) resolve();
+    char const* const state = getenv(PINFOLD_ENV_STATE);
+    char const* const mode = getenv(PINFOLD_ENV_MODE);
+    engine_path = getenv(PINFOLD_ENV_ENGINE);
+    if (state == NULL || mode == NULL || engine_path == NULL) return;
+    paths_mode = strcmp(mode, PINFOLD_MODE_PATHS) == 0;
+    char const* const root = "/" PINFOLD_DIR_ROOT;
+    if (strlen(state) + strlen(root) + sizeof PINFOLD_NODE_DIR "/" > sizeof node_prefix) return;
+    if (paths_mode) strcat(strcpy(node_prefix, state), root);
+    strcat(node_prefix, PINFOLD_NODE_DIR "/");
+    state_directory = strdup(state); /* the program may change its environment */
+    engine_path = strdup(engine_path);
+}
+
+/* Another library's constructor may call us before ours has run. */
+#define READY()                                      \
+    do {                                             \
+        if (UNLIKELY(next.ioctl == NULL)) resolve(); \
+    } while (0)
+
+/* ---- the engine
+ * -------------------------------------------------------------------------------------------- */
+
+static pthread_mutex_t load_mutex = PTHREAD_MUTEX_INITIALIZER;
+
+static struct pinfold_engine const* load(void)
+{
+    struct pinfold_engine const* now = __atomic_load_n(&engine, __ATOMIC_ACQUIRE);
+    if (now != NULL || state_directory == NULL) return now;
+    int const saved = errno;
+    pthread_mutex_lock(&load_mutex);
+    if (engine == NULL) {
+        void* const library = dlopen(engine_path, RTLD_NOW | RTLD_LOCAL | RTLD_DEEPBIND);
+        pinfold_start_function* start = NULL;
+        if (library != NULL) *(void**)&start = dlsym(library, PINFOLD_START_SYMBOL);
+        if (start != NULL)
+            __atomic_store_n(&engine, start(table, state_directory), __ATOMIC_RELEASE);
+    }
+    now = engine;
+    pthread_mutex_unlock(&load_mutex);
+    errno = saved;
+    return now;
+}
+
+static inline uint32_t owner(int fd)
+{
+    if (UNLIKELY((unsigned)fd >= PINFOLD_TABLE_SIZE)) return PINFOLD_FOREIGN;
+    return __atomic_load_n(&table[fd], __ATOMIC_RELAXED);
+}
+
+static inline bool ours(int fd) { return UNLIKELY(owner(fd) != PINFOLD_FOREIGN); }
+
+static bool internal(int fd) { return owner(fd) == PINFOLD_INTERNAL; }
+
+/* A result of the kernel's form becomes one of the C library's. */
+static long finish(long result)
+{
+    if (result >= 0) return result;
+    errno = (int)-result;
+    return -1;
+}
+
+/* ---- calls on descriptors of ours
+ * -------------------------------------------------------------------------- */
+
+/* The requests of linux/vfio.h: type ';', 100 and up, no size and no direction. */
+static bool vfio_request(unsigned long request)
+{
+    return (request & ~0xffUL) == (';' << 8) && (request & 0xff) >= 100;
+}
+
+int ioctl(int fd, unsigned long request, ...)
+{
+    va_list arguments;
+    va_start(arguments, request);
+    unsigned long const arg = va_arg(arguments, unsigned long);
+    va_end(arguments);
+    READY();
+    if (!ours(fd)) {
+        if (LIKELY(!vfio_request(request)) || load() == NULL || engine->adopt(fd) == 0)
+            return next.ioctl(fd, request, arg);
+    }
+    return (int)finish(engine->ioctl(fd, request, arg));
+}
+
+ssize_t pread64(int fd, void* buffer, size_t size, off_t offset)
+{
+    READY();
+    if (ours(fd)) return finish(engine->pread(fd, buffer, size, offset));
+    return next.pread(fd, buffer, size, offset);
+}
+
+ssize_t pread(int fd, void* buffer, size_t size, off_t offset) __attribute__((alias("pread64")));
+
+ssize_t __pread64_chk(int fd, void* buffer, size_t size, off_t offset, size_t room)
+{
+    READY();
+    if (ours(fd) && size <= room) return finish(engine->pread(fd, buffer, size, offset));
+    return next.pread_chk(fd, buffer, size, offset, room);
+}
+
+ssize_t __pread_chk(int fd, void* buffer, size_t size, off_t offset, size_t room)
+    __attribute__((alias("__pread64_chk")));
+
+ssize_t pwrite64(int fd, void const* buffer, size_t size, off_t offset)
+{
+    READY();
+    if (ours(fd)) return finish(engine->pwrite(fd, buffer, size, offset));
+    return next.pwrite(fd, buffer, size, offset);
+}
+
+ssize_t pwrite(int fd, void const* buffer, size_t size, off_t offset)
+    __attribute__((alias("pwrite64")));
+
+/* ---- memory
+ * ------------------------------------------------------------------------------------------------
+ */
+
+void* mmap64(void* address, size_t size, int prot, int flags, int fd, off_t offset)
+{
+    READY();
+    if ((flags & MAP_ANONYMOUS) == 0 && ours(fd))
+        return (void*)finish(engine->mmap(address, size, prot, flags, fd, offset));
+    bool const replaces =
+        (flags & MAP_FIXED) != 0 && (flags & MAP_FIXED_NOREPLACE) != MAP_FIXED_NOREPLACE;
+    if (UNLIKELY(replaces && engine != NULL)) {
+        long const allowed = engine->leaving(address, size, 0);
+        if (allowed < 0) return (void*)finish(allowed);
+    }
+    return next.mmap(address, size, prot, flags, fd, offset);
+}
+
+void* mmap(void* address, size_t size, int prot, int flags, int fd, off_t offset)
+    __attribute__((alias("mmap64")));
+
+int munmap(void* address, size_t size)
+{
+    READY();
+    if (UNLIKELY(engine != NULL)) {
+        long const allowed = engine->leaving(address, size, 0);
+        if (allowed < 0) return (int)finish(allowed);
+    }
+    return next.munmap(address, size);
+}
+
+void* mremap(void* address, size_t size, size_t new_size, int flags, ...)
+{
+    va_list arguments;
+    va_start(arguments, flags);
+    void* const new_address =
+        (flags & (MREMAP_FIXED | MREMAP_DONTUNMAP)) != 0 ? va_arg(arguments, void*) : NULL;
+    va_end(arguments);
+    READY();
+    if (UNLIKELY(engine != NULL))
+        return (void*)finish(engine->mremap(address, size, new_size, flags, new_address));
+    return next.mremap(address, size, new_size, flags, new_address);
+}
+
+int madvise(void* address, size_t size, int advice)
+{
+    enum { kDontNeedLocked = 24 };
+    READY();
+    bool const discards =
+        advice == MADV_DONTNEED || advice == MADV_REMOVE || advice == kDontNeedLocked;
+    if (UNLIKELY(discards && engine != NULL)) {
+        long const allowed = engine->leaving(address, size, 1);
+        if (allowed < 0) return (int)finish(allowed);
+    }
+    return next.madvise(address, size, advice);
+}
+
+int mprotect(void* address, size_t size, int prot)
+{
+    READY();
+    if (UNLIKELY(engine != NULL) && engine->guards(address, size) != 0) return 0;
+    return next.mprotect(address, size, prot);
+}
+
+/* ---- descriptors come and go
+ * ------------------------------------------------------------------------------- */
+
+/* Forgets descriptor fd, before the kernel can give its number to somebody else. */
+static uint32_t forget(int fd)
+{
+    if (!ours(fd)) return PINFOLD_FOREIGN;
+    return __atomic_exchange_n(&table[fd], PINFOLD_FOREIGN, __ATOMIC_RELAXED);
+}
+
+static void closed(uint32_t file)
+{
+    if (file != PINFOLD_FOREIGN && file != PINFOLD_ORPHAN && engine != NULL) engine->closed(file);
+}
+
+int close(int fd)
+{
+    READY();
+    if (!ours(fd)) return next.close(fd);
+    if (internal(fd)) return (int)finish(-EBADF);
+    uint32_t const file = forget(fd);
+    int const result = next.close(fd);
+    closed(file);
+    return result;
+}
+
+/* Closes [first, last] in the pieces that lie between the engine's own descriptors. */
+int close_range(unsigned first, unsigned last, int flags)
+{
+    READY();
+    if (first > last) return (int)finish(-EINVAL);
+    bool const only_marks = (flags & CLOSE_RANGE_CLOEXEC) != 0;
+    if (engine == NULL || only_marks) return next.close_range(first, last, flags);
+    unsigned piece = first;
+    unsigned const end = last < PINFOLD_TABLE_SIZE ? last : PINFOLD_TABLE_SIZE - 1;
+    for (unsigned fd = first; fd <= end; ++fd) {
+        uint32_t const who = owner((int)fd);
+        if (LIKELY(who == PINFOLD_FOREIGN)) continue;
+        if (piece < fd && next.close_range(piece, fd - 1, flags) != 0) return -1;
+        if (who != PINFOLD_INTERNAL) (void)close((int)fd);
+        piece = fd + 1;
+    }
+    return piece <= last ? next.close_range(piece, last, flags) : 0;
+}
+
+void closefrom(int first)
+{
+    READY();
+    if (engine == NULL)
+        next.closefrom(first);
+    else
+        (void)close_range(first < 0 ? 0 : (unsigned)first, ~0U, 0);
+}
+
+int dup(int fd)
+{
+    READY();
+    if (internal(fd)) return (int)finish(-EBADF);
+    int const copy = next.dup(fd);
+    if (copy >= 0 && ours(fd)) engine->duplicated(fd, copy);
+    return copy;
+}
+
+static int dup_onto(int fd, int target, int flags, bool with_flags)
+{
+    READY();
+    if (internal(fd) || internal(target)) return (int)finish(-EBADF);
+    if (LIKELY(!ours(fd) && !ours(target)) || fd == target)
+        return with_flags ? next.dup3(fd, target, flags) : next.dup2(fd, target);
+    uint32_t const replaced = owner(target);
+    int const copy = with_flags ? next.dup3(fd, target, flags) : next.dup2(fd, target);
+    if (copy < 0) return copy;
+    (void)forget(target);
+    if (ours(fd)) engine->duplicated(fd, copy);
+    closed(replaced);
+    return copy;
+}
+
+int dup2(int fd, int target) { return dup_onto(fd, target, 0, false); }
+
+int dup3(int fd, int target, int flags) { return dup_onto(fd, target, flags, true); }
+
+int fcntl64(int fd, int command, ...)
+{
+    va_list arguments;
+    va_start(arguments, command);
+    void* const arg = va_arg(arguments, void*);
+    va_end(arguments);
+    READY();
+    if (internal(fd)) return (int)finish(-EBADF);
+    int const result = next.fcntl(fd, command, arg);
+    if ((command == F_DUPFD || command == F_DUPFD_CLOEXEC) && result >= 0 && ours(fd))
+        engine->duplicated(fd, result);
+    return result;
+}
+
+int fcntl(int fd, int command, ...) __attribute__((alias("fcntl64")));
+
+/* ---- open: a node is known by its path, and then for certain by what was opened
+ * ----------------------------- */
+
+/* Whether the path may lead to a node: one of /dev/vfio, or a name by which one could be reached
+ * from elsewhere (a relative path, a link of the same name). The engine looks at the descriptor
+ * itself. */
+static bool maybe_node(char const* path)
+{
+    if (state_directory == NULL || path == NULL) return false;
+    if (strncmp(path, node_prefix, strlen(node_prefix)) == 0) return true;
+    if (path[0] == '/') return false;
+    char const* const slash = strrchr(path, '/');
+    char const* const name = slash != NULL ? slash + 1 : path;
+    return strcmp(name, PINFOLD_NODE_CONTAINER) == 0 ||
+           (name[0] != '\0' && name[strspn(name, "0123456789")] == '\0');
+}
+
+static int opened(int fd)
+{
+    if (fd < 0 || load() == NULL) return fd;
+    long const result = engine->opened(fd);
+    if (result >= 0) return fd;
+    (void)next.close(fd);
+    return (int)finish(result);
+}
+
+/* Placeholders stand for nodes in paths mode; O_PATH makes every call on them that we do not
+ * interpose fail. */
+static int node_flags(int flags) { return paths_mode ? O_PATH | (flags & O_CLOEXEC) : flags; }
+
+static mode_t creation_mode(int flags, va_list arguments)
+{
+    return (flags & (O_CREAT | __O_TMPFILE)) != 0 ? va_arg(arguments, mode_t) : 0;
+}
+
+int open64(char const* path, int flags, ...)
+{
+    va_list arguments;
+    va_start(arguments, flags);
+    mode_t const mode = creation_mode(flags, arguments);
+    va_end(arguments);
+    READY();
+    if (LIKELY(!maybe_node(path))) return next.open(path, flags, mode);
+    return opened(next.open(path, node_flags(flags), mode));
+}
+
+int open(char const* path, int flags, ...) __attribute__((alias("open64")));
+
+int openat64(int directory, char const* path, int flags, ...)
+{
+    va_list arguments;
+    va_start(arguments, flags);
+    mode_t const mode = creation_mode(flags, arguments);
+    va_end(arguments);
+    READY();
+    if (LIKELY(!maybe_node(path))) return next.openat(directory, path, flags, mode);
+    return opened(next.openat(directory, path, node_flags(flags), mode));
+}
+
+int openat(int directory, char const* path, int flags, ...) __attribute__((alias("openat64")));
+
+/* The forms that _FORTIFY_SOURCE makes of an open without a mode. */
+int __open64_2(char const* path, int flags) { return open64(path, flags); }
+int __open_2(char const* path, int flags) { return open64(path, flags); }
+int __openat64_2(int directory, char const* path, int flags)
+{
+    return openat64(directory, path, flags);
+}
+int __openat_2(int directory, char const* path, int flags)
+{
+    return openat64(directory, path, flags);
+}
+
+/* ---- signals: the engine needs SIGSEGV and SIGBUS, and the client keeps its handlers
+ * ------------------------- */
+
+int sigaction(int number, struct sigaction const* action, struct sigaction* old)
+{
+    READY();
+    if (UNLIKELY(engine != NULL)) return (int)finish(engine->sigaction(number, action, old));
+    return next.sigaction(number, action, old);
+}
+
+/* signal(2) with the meaning that the C library gives it: the handler stays, system calls restart.
+ */
+sighandler_t signal(int number, sighandler_t handler)
+{
+    struct sigaction action = {.sa_handler = handler, .sa_flags = SA_RESTART};
+    struct sigaction old;
+    sigemptyset(&action.sa_mask);
+    return sigaction(number, &action, &old) == 0 ? old.sa_handler : SIG_ERR;
+}
+
+static int set_mask(int (*change)(int, sigset_t const*, sigset_t*), int how, sigset_t const* set,
+                    sigset_t* old)
+{
+    if (LIKELY(engine == NULL) || set == NULL || how == SIG_UNBLOCK) return change(how, set, old);
+    sigset_t kept = *set;
+    engine->unblockable(&kept);
+    return change(how, &kept, old);
+}
+
+int sigprocmask(int how, sigset_t const* set, sigset_t* old)
+{
+    READY();
+    return set_mask(next.sigprocmask, how, set, old);
+}
+
+int pthread_sigmask(int how, sigset_t const* set, sigset_t* old)
+{
+    READY();
+    return set_mask(next.pthread_sigmask, how, set, old);
+}
