@@ -38,19 +38,26 @@ public:
     Result<> charge(std::uint64_t pages, LockCap cap);
     void uncharge(std::uint64_t pages);
 
+    // A request that exceeds() stopped at some page would have charged `pages` more from now on;
+    // counts in needed_bytes().
+    void refused(std::uint64_t pages);
+
     std::uint64_t charged() const;  // pages charged now by us
     std::uint64_t peak() const;     // the most that was ever charged
     std::uint64_t limit_pages() const;
     // The least limit in bytes under which every charge so far, refused ones included, would have
-    // passed.
+    // passed. What mlock() had locked is counted where a finite limit was held against it.
     std::uint64_t needed_bytes() const;
 
 private:
+    bool unlimited(LockCap cap) const;
+    std::uint64_t mlocked_pages() const;
+
     Source& source_;
     PageSize host_page_;
     std::atomic<std::uint64_t> charged_{0};
     std::atomic<std::uint64_t> peak_{0};
-    std::atomic<std::uint64_t> needed_pages_{0};
+    mutable std::atomic<std::uint64_t> needed_pages_{0};
 };
 
 }  // namespace pinfold::host

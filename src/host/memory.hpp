@@ -10,9 +10,11 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 
 #include "base/address.hpp"
+#include "base/function_ref.hpp"
 #include "base/page_size.hpp"
 #include "base/result.hpp"
 #include "host/process.hpp"
@@ -30,6 +32,8 @@ public:
         PageSize page_size = k4K;
         FrameNumbering numbering = FrameNumbering::contiguous;
         std::uint64_t seed = 0;
+        // The frame table grows no larger than this (0.6 % of what is pinned, or ever was).
+        std::uint64_t table_limit_bytes = ~std::uint64_t{0};
     };
     explicit Memory(Options options);
     ~Memory();
@@ -54,12 +58,27 @@ public:
     std::byte* at(Paddr paddr) const;
     void settle();
 
-    // Called before the process unmaps, moves, replaces or discards [start, start + size): pinned
+    // True: some page in [start, start + size) is pinned.
+    bool pins_any(Vaddr start, std::uint64_t size) const;
+
+    // Called before the process unmaps, replaces, discards or punches [start, start + size): pinned
     // pages there are moved aside, to memory of the engine's, so that devices keep reaching the old
-    // page. `discard` is for madvise(MADV_DONTNEED) and its like: the range stays mapped, and reads
-    // as fresh memory. ENOMEM: no place to move them to; nothing has moved.
-    enum class Leaving { unmap, discard };
+    // page. The range itself stays mapped, reading as fresh memory, until the process's own call
+    // takes it. ENOMEM: no place to move them to; nothing has moved. A host page of which the range
+    // covers only a part stays where it is. Allocates nothing on the heap.
+    //   unmap    munmap(), mmap(MAP_FIXED), the tail that mremap() cuts off.
+    //   discard  madvise(MADV_DONTNEED) and its like. Pages that it does not apply to (mlock()ed,
+    //            hugetlb) stay.
+    //   punch    madvise(MADV_REMOVE): the file lets go of its pages too, so devices get copies.
+    // Not seen, so not held: files truncated or punched through a descriptor, MADV_FREE under
+    // memory pressure, and whatever the process asks of the kernel directly.
+    enum class Leaving { unmap, discard, punch };
     Result<> withdraw(Vaddr start, std::uint64_t size, Leaving leaving);
+
+    // Around the process's mremap() of pages that it keeps: `remap` carries it out and returns
+    // where the pages of [from, from + size) are now; nullopt: it failed. Frames go with their
+    // pages. What the process overwrites at the new place is withdrawn (unmap) by the caller first.
+    void follow(Vaddr from, std::uint64_t size, FunctionRef<std::optional<Vaddr>()> remap);
 
     std::uint64_t pinned_pages() const;  // frames with at least one pin
     std::uint64_t peak_pinned_pages() const;

@@ -1,0 +1,90 @@
+#include "host/frame_table.hpp"
+
+#include <cassert>
+#include <cstdlib>
+#include <type_traits>
+
+namespace pinfold::host {
+
+FrameTable::FrameTable(unsigned index_bits, std::uint64_t limit_bytes)
+    : budget_{limit_bytes},
+      root_entries_{index_bits > kChunkBits + kMiddleBits
+                        ? std::uint64_t{1} << (index_bits - kChunkBits - kMiddleBits)
+                        : 1},
+      root_{static_cast<Middle**>(std::calloc(root_entries_, sizeof(Middle*)))}
+{
+}
+
+FrameTable::~FrameTable()
+{
+    for (std::uint64_t r = 0; root_ != nullptr && r < root_entries_; ++r) {
+        if (root_[r] == nullptr) continue;
+        for (Chunk* const chunk : root_[r]->chunks) std::free(chunk);
+        std::free(root_[r]);
+    }
+    std::free(root_);
+}
+
+void* FrameTable::allocate(std::size_t count, std::size_t size)
+{
+    if (count * size > budget_) return nullptr;
+    void* const memory = std::calloc(count, size);
+    if (memory != nullptr) budget_ -= count * size;
+    return memory;
+}
+
+// All-zero bytes are an empty T: null pointers, slots without frame and tenant.
+template <class T>
+T* FrameTable::grow_at(T** array, std::uint64_t position)
+{
+    if (array[position] == nullptr) {
+        auto* const fresh = static_cast<T*>(allocate(1, sizeof(T)));
+        std::atomic_ref{array[position]}.store(fresh, std::memory_order_release);
+    }
+    return array[position];
+}
+
+Slot* FrameTable::grow(std::uint64_t index)
+{
+    if (root_ == nullptr) return nullptr;
+    assert(index >> (kChunkBits + kMiddleBits) < root_entries_);
+    Middle* const middle = grow_at(root_, index >> (kChunkBits + kMiddleBits));
+    if (middle == nullptr) return nullptr;
+    Chunk* const chunk = grow_at(middle->chunks, (index >> kChunkBits) & (kMiddle - 1));
+    return chunk == nullptr ? nullptr : &chunk->slots[index & (kChunk - 1)];
+}
+
+void FrameTable::for_each_tenant(std::uint64_t first, std::uint64_t last,
+                                 FunctionRef<void(std::uint64_t, Slot&)> visit) const
+{
+    constexpr std::uint64_t kMiddleSpan = kChunk * kMiddle;
+    if (root_ == nullptr) return;
+    for (std::uint64_t home = first; home <= last;) {
+        Middle* const middle = root_[home / kMiddleSpan];
+        if (middle == nullptr) {
+            home = (home / kMiddleSpan + 1) * kMiddleSpan;
+            continue;
+        }
+        Chunk* const chunk = middle->chunks[(home / kChunk) % kMiddle];
+        if (chunk == nullptr) {
+            home = (home / kChunk + 1) * kChunk;
+            continue;
+        }
+        std::uint64_t const tenant = chunk->slots[home % kChunk].tenant;
+        if (tenant != 0) visit(home, *find(tenant - 1));
+        ++home;
+    }
+}
+
+void FrameTable::for_each_slot(FunctionRef<void(Slot&)> visit) const
+{
+    for (std::uint64_t r = 0; root_ != nullptr && r < root_entries_; ++r) {
+        if (root_[r] == nullptr) continue;
+        for (Chunk* const chunk : root_[r]->chunks) {
+            if (chunk == nullptr) continue;
+            for (Slot& slot : chunk->slots) visit(slot);
+        }
+    }
+}
+
+}  // namespace pinfold::host
