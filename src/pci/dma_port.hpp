@@ -12,6 +12,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <vector>
 
 #include "base/address.hpp"
 #include "base/function_ref.hpp"
@@ -43,18 +44,41 @@ public:
     // them then says EFAULT; `use` reports that as Errno::fault and it is recorded). `access` is
     // the device's: write puts bytes into the client's memory. EFAULT: some piece does not
     // translate; `use` is not called. Otherwise what `use` returns.
+    //
+    // `use` runs inside the ReadSection of the translation, so an unmap waits for it; it must not
+    // call this port.
     Result<> with_segments(std::span<DmaPiece const> pieces, Access access,
                            FunctionRef<Result<>(std::span<iovec const>)> use);
 
-    void set_bus_master(bool on);
-    bool bus_master() const;
+    void set_bus_master(bool on) { bus_master_.store(on, std::memory_order_release); }
+    bool bus_master() const { return bus_master_.load(std::memory_order_acquire); }
 
-    // Totals since construction.
+    // Totals since construction: calls that succeeded, and the bytes that moved, in calls that
+    // failed half-way too.
     struct Counters {
         std::uint64_t reads = 0, read_bytes = 0, writes = 0, written_bytes = 0;
     };
     Counters counters() const;
-    iommu::Endpoint& endpoint();
+    iommu::Endpoint& endpoint() { return endpoint_; }
+
+private:
+    struct Place;
+    enum class Stop : std::uint8_t { done, moving, faulted };
+
+    bool may_master(Iova iova, Access access);
+    Result<> transfer(Iova iova, std::byte* bytes, std::uint64_t size, Access access);
+    Stop copy_some(Iova iova, std::byte* bytes, std::uint64_t size, Access access,
+                   std::uint64_t& done);
+    Stop find(Iova iova, std::uint64_t size, Access access, Place& place);
+    Stop collect(std::span<DmaPiece const> pieces, Access access, std::vector<iovec>& segments,
+                 Iova& stopped);
+    void fault(Iova iova, Access access, iommu::FaultReason reason);
+    void count(Access access, std::uint64_t calls, std::uint64_t bytes);
+
+    iommu::Endpoint& endpoint_;
+    host::Memory& memory_;
+    std::atomic<bool> bus_master_{false};
+    std::atomic<std::uint64_t> reads_{0}, read_bytes_{0}, writes_{0}, written_bytes_{0};
 };
 
 }  // namespace pinfold::pci

@@ -1,0 +1,22 @@
+#include "devices/registry.hpp"
+
+#include <array>
+
+#include "devices/edu.hpp"
+
+namespace pinfold::devices {
+
+std::span<pci::Model const* const> models()
+{
+    static std::array const kModels{&edu_model()};
+    return kModels;
+}
+
+pci::Model const* find(std::string_view name)
+{
+    for (pci::Model const* const model : models())
+        if (model->name() == name) return model;
+    return nullptr;
+}
+
+}  // namespace pinfold::devices

@@ -1,0 +1,180 @@
+#include "pci/dma_port.hpp"
+
+#include <algorithm>
+#include <cstring>
+
+#include "base/read_section.hpp"
+#include "host/guarded_copy.hpp"
+
+namespace pinfold::pci {
+
+using iommu::FaultReason;
+
+// Bytes of host memory that an IOVA leads to, contiguous within one host page.
+struct DmaPort::Place {
+    std::byte* at;
+    std::uint64_t size;
+};
+
+DmaPort::DmaPort(iommu::Endpoint& endpoint, host::Memory& memory)
+    : endpoint_{endpoint}, memory_{memory}
+{
+}
+
+Result<> DmaPort::read(Iova from, std::span<std::byte> into)
+{
+    return transfer(from, into.data(), into.size(), Access::read);
+}
+
+Result<> DmaPort::write(Iova to, std::span<std::byte const> from)
+{
+    // The bytes are only read: copy_some() copies in the direction of the access.
+    return transfer(to, const_cast<std::byte*>(from.data()), from.size(), Access::write);
+}
+
+Result<> DmaPort::transfer(Iova iova, std::byte* bytes, std::uint64_t size, Access access)
+{
+    std::uint64_t done = 0;
+    Stop stop = Stop::faulted;
+    if (may_master(iova, access)) {
+        stop = copy_some(iova, bytes, size, access, done);
+        // A frame on its way aside is found again once it has settled; one that is still not there
+        // has no memory.
+        for (std::uint64_t before = ~std::uint64_t{0}; stop == Stop::moving && before != done;) {
+            memory_.settle();
+            before = done;
+            stop = copy_some(iova, bytes, size, access, done);
+        }
+        if (stop == Stop::moving) fault(iova + done, access, FaultReason::no_memory);
+    }
+    count(access, stop == Stop::done ? 1 : 0, done);
+    if (stop == Stop::done) return {};
+    if (access == Access::read) std::memset(bytes + done, 0xff, size - done);
+    return fail(Errno::fault);
+}
+
+bool DmaPort::may_master(Iova iova, Access access)
+{
+    if (bus_master()) return true;
+    fault(iova, access, FaultReason::bus_master);
+    return false;
+}
+
+// Copies from `done` on, in one ReadSection, as far as it goes.
+DmaPort::Stop DmaPort::copy_some(Iova iova, std::byte* bytes, std::uint64_t size, Access access,
+                                 std::uint64_t& done)
+{
+    ReadSection const section;
+    while (done < size) {
+        Iova const here{iova.raw() + done};
+        if (here < iova) {
+            fault(here, access, FaultReason::address_width);
+            return Stop::faulted;
+        }
+        Place place{};
+        if (auto const stop = find(here, size - done, access, place); stop != Stop::done)
+            return stop;
+        std::byte* const local = bytes + done;
+        std::size_t const missing = access == Access::read
+                                        ? host::guarded_copy(local, place.at, place.size)
+                                        : host::guarded_copy(place.at, local, place.size);
+        done += place.size - missing;
+        if (missing == 0) continue;
+        fault(Iova{iova.raw() + done}, access, FaultReason::no_memory);
+        return Stop::faulted;
+    }
+    return Stop::done;
+}
+
+// One step of the walk: at most `size` bytes, to the end of the leaf or of the host page.
+DmaPort::Stop DmaPort::find(Iova iova, std::uint64_t size, Access access, Place& place)
+{
+    auto const segment = endpoint_.translate(iova, access);
+    if (!segment) return Stop::faulted;
+    std::byte* const at = memory_.at(segment->paddr);
+    if (at == nullptr) return Stop::moving;
+    auto const page = memory_.page_size();
+    std::uint64_t const page_left = page.bytes() - (segment->paddr.raw() & page.mask());
+    place = {at, std::min({size, segment->size, page_left})};
+    return Stop::done;
+}
+
+Result<> DmaPort::with_segments(std::span<DmaPiece const> pieces, Access access,
+                                FunctionRef<Result<>(std::span<iovec const>)> use)
+{
+    Iova stopped = pieces.empty() ? Iova{} : pieces.front().iova;
+    if (!may_master(stopped, access)) return fail(Errno::fault);
+
+    std::vector<iovec> segments;
+    std::uint64_t bytes = 0;
+    for (DmaPiece const& piece : pieces) bytes += piece.size;
+    for (bool settled = false;; settled = true) {
+        {
+            ReadSection const section;
+            auto const stop = collect(pieces, access, segments, stopped);
+            if (stop == Stop::faulted) return fail(Errno::fault);
+            if (stop == Stop::done) {
+                auto const used = use(segments);
+                if (used) count(access, 1, bytes);
+                if (!used && used.error() == Errno::fault && !pieces.empty())
+                    fault(pieces.front().iova, access, FaultReason::no_memory);
+                return used;
+            }
+        }
+        if (settled) {
+            fault(stopped, access, FaultReason::no_memory);
+            return fail(Errno::fault);
+        }
+        memory_.settle();
+    }
+}
+
+// The host memory of all pieces; `stopped` is where it came to, if not to the end.
+DmaPort::Stop DmaPort::collect(std::span<DmaPiece const> pieces, Access access,
+                               std::vector<iovec>& segments, Iova& stopped)
+{
+    segments.clear();
+    for (DmaPiece const& piece : pieces) {
+        for (std::uint64_t done = 0; done < piece.size;) {
+            stopped = Iova{piece.iova.raw() + done};
+            if (stopped < piece.iova) {
+                fault(stopped, access, FaultReason::address_width);
+                return Stop::faulted;
+            }
+            Place place{};
+            if (auto const stop = find(stopped, piece.size - done, access, place);
+                stop != Stop::done)
+                return stop;
+            done += place.size;
+            bool const follows =
+                !segments.empty() &&
+                static_cast<std::byte*>(segments.back().iov_base) + segments.back().iov_len ==
+                    place.at;
+            if (follows)
+                segments.back().iov_len += place.size;
+            else
+                segments.push_back({place.at, place.size});
+        }
+    }
+    return Stop::done;
+}
+
+void DmaPort::fault(Iova iova, Access access, FaultReason reason)
+{
+    endpoint_.faults().record({iova, access, reason});
+}
+
+void DmaPort::count(Access access, std::uint64_t calls, std::uint64_t bytes)
+{
+    bool const reading = access == Access::read;
+    (reading ? reads_ : writes_).fetch_add(calls, std::memory_order_relaxed);
+    (reading ? read_bytes_ : written_bytes_).fetch_add(bytes, std::memory_order_relaxed);
+}
+
+DmaPort::Counters DmaPort::counters() const
+{
+    auto const load = [](auto const& total) { return total.load(std::memory_order_relaxed); };
+    return {load(reads_), load(read_bytes_), load(writes_), load(written_bytes_)};
+}
+
+}  // namespace pinfold::pci

@@ -1,0 +1,309 @@
+#include "pci/function.hpp"
+
+#include <bit>
+#include <cassert>
+#include <cstring>
+#include <utility>
+
+namespace pinfold::pci {
+
+namespace {
+
+constexpr std::uint64_t kMsixEntry = 16;
+
+constexpr std::uint64_t ones(unsigned width) { return ~std::uint64_t{0} >> (64 - 8 * width); }
+
+std::uint64_t load(std::byte const* from, unsigned width)
+{
+    std::uint64_t value = 0;
+    switch (width) {
+        case 1: std::memcpy(&value, from, 1); break;
+        case 2: std::memcpy(&value, from, 2); break;
+        case 4: std::memcpy(&value, from, 4); break;
+        default: std::memcpy(&value, from, 8); break;
+    }
+    return value;
+}
+
+bool meets(std::uint64_t offset, unsigned width, std::uint64_t start, std::uint64_t size)
+{
+    return offset < start + size && start < offset + width;
+}
+
+}  // namespace
+
+Function::Function(iommu::Endpoint& endpoint, host::Memory& memory)
+    : endpoint_{endpoint}, memory_{memory}, dma_{endpoint, memory}
+{
+}
+
+Function::~Function() = default;
+
+Checked<std::unique_ptr<Function>> Function::create(iommu::Endpoint& endpoint, host::Memory& memory,
+                                                    Maker make, BarAddresses const& addresses)
+{
+    std::unique_ptr<Function> function{new Function{endpoint, memory}};
+    auto device = make(*function);
+    if (!device) return std::unexpected{std::move(device.error())};
+    function->device_ = std::move(*device);
+    if (auto on = function->power_on(addresses); !on) return std::unexpected{std::move(on.error())};
+    return function;
+}
+
+Checked<std::unique_ptr<Function>> Function::create(iommu::Endpoint& endpoint, host::Memory& memory,
+                                                    Model const& model, DeviceSpec const& spec,
+                                                    BarAddresses const& addresses)
+{
+    return create(endpoint, memory, [&](Bus& bus) { return model.create(spec, bus); }, addresses);
+}
+
+Checked<void> Function::power_on(BarAddresses const& addresses)
+{
+    identity_ = device_->identity();
+    addresses_ = addresses;
+    for (unsigned i = 0; i < kBars; ++i) {
+        Bar const& bar = identity_.bars[i];
+        if (bar.kind != Bar::Kind::memory32 && bar.kind != Bar::Kind::memory64) continue;
+        assert(std::has_single_bit(bar.size) && bar.size >= k4K.bytes());
+        auto memory = BarMemory::create(memory_.page_size().align_up(bar.size));
+        if (!memory)
+            return std::unexpected{name() + ": no memory for BAR " + std::to_string(i) + " of " +
+                                   std::to_string(bar.size) + " bytes"};
+        bars_[i] = std::move(*memory);
+    }
+    config_.emplace(identity_, addresses);
+    interrupts_.emplace(identity_);
+
+    std::lock_guard const lock{mutex_};
+    find_enabled();
+    device_->reset();
+    return {};
+}
+
+std::string Function::summary() const
+{
+    std::lock_guard const lock{mutex_};
+    return device_->summary();
+}
+
+void Function::open()
+{
+    std::lock_guard const lock{mutex_};
+    if (opens_++ != 0) return;
+    find_enabled();
+    if (resettable()) reset_device();
+}
+
+void Function::close()
+{
+    std::lock_guard const lock{mutex_};
+    assert(opens_ > 0);
+    if (--opens_ != 0) return;
+    interrupts_->release();
+    find_enabled();
+    if (resettable()) reset_device();
+}
+
+// Configuration space as it is found at an open; the MSI-X table masked and empty.
+void Function::find_enabled()
+{
+    config_->power_on();
+    apply_config();
+    config_->show_intx(interrupts_->intx_asserted());
+    MsixLayout const& msix = identity_.msix;
+    if (msix.vectors == 0) return;
+    std::byte* const table = bars_[msix.bar].bytes().data() + msix.table_offset;
+    for (unsigned i = 0; i < msix.vectors; ++i) {
+        constexpr std::array<std::uint32_t, 4> kMaskedEntry{0, 0, 0, 1};
+        std::memcpy(table + i * kMsixEntry, kMaskedEntry.data(), kMsixEntry);
+    }
+}
+
+Result<> Function::reset()
+{
+    std::lock_guard const lock{mutex_};
+    if (!resettable()) return fail(Errno::inval);
+    reset_device();
+    return {};
+}
+
+void Function::reset_device()
+{
+    device_->reset();
+    lower();
+}
+
+std::optional<Region> Function::region(unsigned index) const
+{
+    if (index == kConfigRegion)
+        return Region{.size = config_->size(), .readable = true, .writable = true};
+    if (index == kRomRegion) return Region{};
+    if (index >= kBars) return std::nullopt;
+
+    Bar const& bar = identity_.bars[index];
+    if (bar.kind == Bar::Kind::none) return Region{};
+    Region region{.size = bar.size, .readable = true, .writable = true};
+    PageSize const page = memory_.page_size();
+    region.mappable =
+        bar.kind != Bar::Kind::io && (bar.size >= page.bytes() || page.aligned(addresses_[index]));
+    region.msix_table =
+        region.mappable && identity_.msix.vectors != 0 && identity_.msix.bar == index;
+    return region;
+}
+
+void Function::config_read(std::size_t offset, std::span<std::byte> into) const
+{
+    std::lock_guard const lock{mutex_};
+    config_->read(offset, into);
+}
+
+void Function::config_write(std::size_t offset, unsigned width, std::uint32_t value)
+{
+    std::lock_guard const lock{mutex_};
+    auto const request = config_->write(offset, width, value);
+    apply_config();
+    if (message_signalled()) lower();
+    if (request == ConfigSpace::Request::reset) reset_device();
+}
+
+void Function::apply_config()
+{
+    dma_.set_bus_master(config_->bus_master());
+    interrupts_->disable_intx(config_->intx_disabled());
+}
+
+bool Function::decoded(unsigned bar) const
+{
+    return identity_.bars[bar].kind == Bar::Kind::io || config_->memory_decoded();
+}
+
+bool Function::in_msix_table(unsigned bar, std::uint64_t offset, unsigned width) const
+{
+    MsixLayout const& msix = identity_.msix;
+    return msix.vectors != 0 && bar == msix.bar &&
+           meets(offset, width, msix.table_offset, msix.vectors * kMsixEntry);
+}
+
+bool Function::in_msix_memory(unsigned bar, std::uint64_t offset, unsigned width) const
+{
+    MsixLayout const& msix = identity_.msix;
+    return in_msix_table(bar, offset, width) ||
+           (msix.vectors != 0 && bar == msix.bar &&
+            meets(offset, width, msix.pba_offset, (msix.vectors + 63) / 64 * 8));
+}
+
+bool Function::page_readable(unsigned bar, std::uint64_t offset) const
+{
+    auto const& pages = identity_.bars[bar].pages;
+    std::uint64_t const page = offset >> k4K.lg2();
+    return page < pages.size() && pages[page] == PageKind::readable;
+}
+
+// Memory that the device keeps current is as good as asking it.
+std::uint64_t Function::device_read(unsigned bar, std::uint64_t offset, unsigned width)
+{
+    bool const memory = in_msix_memory(bar, offset, width) ||
+                        (page_readable(bar, offset) && page_readable(bar, offset + width - 1));
+    if (memory) return load(bars_[bar].bytes().data() + offset, width);
+    return device_->bar_read(bar, offset, width) & ones(width);
+}
+
+Result<std::uint64_t> Function::bar_read(unsigned bar, std::uint64_t offset, unsigned width)
+{
+    assert(offset % width == 0 && offset + width <= identity_.bars[bar].size);
+    std::lock_guard const lock{mutex_};
+    file_reads_.fetch_add(1, std::memory_order_relaxed);
+    if (in_msix_table(bar, offset, width)) return ones(width);
+    if (!decoded(bar)) return fail(Errno::io);
+    // VFIO does not look at COMMAND.IO; ports that are not decoded answer as an empty bus.
+    if (identity_.bars[bar].kind == Bar::Kind::io && !config_->io_decoded()) return ones(width);
+    return device_read(bar, offset, width);
+}
+
+Result<> Function::bar_write(unsigned bar, std::uint64_t offset, unsigned width,
+                             std::uint64_t value)
+{
+    assert(offset % width == 0 && offset + width <= identity_.bars[bar].size);
+    std::lock_guard const lock{mutex_};
+    file_writes_.fetch_add(1, std::memory_order_relaxed);
+    if (in_msix_table(bar, offset, width)) return {};
+    if (!decoded(bar)) return fail(Errno::io);
+    if (identity_.bars[bar].kind == Bar::Kind::io && !config_->io_decoded()) return {};
+    if (!in_msix_memory(bar, offset, width))
+        device_->bar_write(bar, offset, width, value & ones(width));
+    return {};
+}
+
+Result<std::uint64_t> Function::mmio_read(unsigned bar, std::uint64_t offset, unsigned width)
+{
+    if (bar >= kBars || bars_[bar].bytes().empty()) return fail(Errno::inval);
+    std::uint64_t const size = identity_.bars[bar].size;
+    std::lock_guard const lock{mutex_};
+    mmio_reads_.fetch_add(1, std::memory_order_relaxed);
+    if (!decoded(bar)) return fail(Errno::io);
+    if (offset >= size || width > size - offset) return ones(width);
+    return device_read(bar, offset, width);
+}
+
+Result<> Function::mmio_write(unsigned bar, std::uint64_t offset, unsigned width,
+                              std::uint64_t value)
+{
+    if (bar >= kBars || bars_[bar].bytes().empty()) return fail(Errno::inval);
+    std::uint64_t const size = identity_.bars[bar].size;
+    std::lock_guard const lock{mutex_};
+    mmio_writes_.fetch_add(1, std::memory_order_relaxed);
+    if (!decoded(bar)) return fail(Errno::io);
+    if (offset >= size || width > size - offset) return {};
+    if (in_msix_table(bar, offset, width))
+        std::memcpy(bars_[bar].bytes().data() + offset, &value, width);
+    else if (!in_msix_memory(bar, offset, width))
+        device_->bar_write(bar, offset, width, value & ones(width));
+    return {};
+}
+
+Result<> Function::set_irqs(IrqRequest const& request, OpenEventfd open)
+{
+    std::lock_guard const lock{mutex_};
+    auto const done = interrupts_->set(request, open);
+    // On failure too: what was set up before the error may be gone.
+    config_->show_msix(interrupts_->msix_active());
+    config_->show_msi(interrupts_->msi_vectors());
+    if (message_signalled()) lower();  // a function asserts no INTx while it sends messages
+    return done;
+}
+
+bool Function::message_signalled() const
+{
+    return interrupts_->msix_active() || config_->msi_enabled();
+}
+
+// A message is a write on the bus: it needs bus mastership as DMA does.
+void Function::raise(unsigned vector)
+{
+    if (message_signalled()) {
+        if (config_->bus_master()) interrupts_->message(vector);
+        return;
+    }
+    if (identity_.interrupt_pin == 0) return;
+    interrupts_->assert_intx();
+    config_->show_intx(true);
+}
+
+void Function::lower()
+{
+    interrupts_->deassert_intx();
+    config_->show_intx(false);
+}
+
+Function::Counters Function::counters() const
+{
+    auto const total = [](auto const& counter) { return counter.load(std::memory_order_relaxed); };
+    return {.interrupts = interrupts_->delivered(),
+            .mmio_reads = total(mmio_reads_),
+            .mmio_writes = total(mmio_writes_),
+            .file_reads = total(file_reads_),
+            .file_writes = total(file_writes_),
+            .dma = dma_.counters()};
+}
+
+}  // namespace pinfold::pci

@@ -1,0 +1,237 @@
+#include "pci/interrupts.hpp"
+
+#include <poll.h>
+#include <unistd.h>
+
+#include <cassert>
+
+namespace pinfold::pci {
+
+using Action = IrqRequest::Action;
+using Data = IrqRequest::Data;
+
+Interrupts::Interrupts(Identity const& identity)
+    : intx_count_{identity.interrupt_pin != 0 ? 1U : 0U},
+      msi_count_{identity.msi_vectors},
+      msix_count_{identity.msix.vectors},
+      express_{identity.pci_express}
+{
+}
+
+unsigned Interrupts::count(IrqIndex index) const
+{
+    switch (index) {
+        case IrqIndex::intx: return intx_count_;
+        case IrqIndex::msi: return msi_count_;
+        case IrqIndex::msix: return msix_count_;
+        case IrqIndex::err: return express_ ? 1 : 0;
+        case IrqIndex::req: return 1;
+    }
+    return 0;
+}
+
+Result<> Interrupts::set(IrqRequest const& request, OpenEventfd open)
+{
+    assert(request.start < count(request.index));
+    assert(request.count <= count(request.index) - request.start);
+    if (request.index == IrqIndex::intx) return set_intx(request, open);
+    if (request.action != Action::trigger) return fail(Errno::notty);
+    switch (request.index) {
+        case IrqIndex::msi: return set_messages(request, open, Active::msi);
+        case IrqIndex::msix: return set_messages(request, open, Active::msix);
+        case IrqIndex::err: return set_notifier(error_, request, open);
+        default: return set_notifier(release_request_, request, open);
+    }
+}
+
+// Rule V-10, mask and unmask.
+Result<> Interrupts::set_intx(IrqRequest const& request, OpenEventfd open)
+{
+    if (request.action == Action::trigger) return trigger_intx(request, open);
+    if (active_ != Active::intx || request.start != 0 || request.count != 1)
+        return fail(Errno::inval);
+    if (request.data == Data::eventfd) return fail(Errno::notty);
+    if (request.data == Data::boolean && request.booleans[0] == 0) return {};
+    if (request.action == Action::mask)
+        mask_intx();
+    else
+        unmask_intx();
+    return {};
+}
+
+// Rule V-10, trigger.
+Result<> Interrupts::trigger_intx(IrqRequest const& request, OpenEventfd open)
+{
+    if (active_ == Active::intx && request.count == 0 && request.data == Data::none) {
+        active_ = Active::none;
+        intx_ = UniqueFd{};
+        return {};
+    }
+    if ((active_ != Active::intx && active_ != Active::none) || request.count != 1)
+        return fail(Errno::inval);
+
+    if (request.data == Data::eventfd) {
+        int const descriptor = request.descriptors[0];
+        UniqueFd eventfd = descriptor >= 0 ? TRY(open(descriptor)) : UniqueFd{};
+
+        if (active_ == Active::none) masked_ = disabled_;
+        active_ = Active::intx;
+        intx_ = std::move(eventfd);
+        settle_intx();
+        return {};
+    }
+    if (active_ != Active::intx) return fail(Errno::inval);
+    if ((request.data == Data::none || request.booleans[0] != 0) && !disabled_) fire(intx_);
+    return {};
+}
+
+// Rule V-11.
+Result<> Interrupts::set_messages(IrqRequest const& request, OpenEventfd open, Active kind)
+{
+    if (active_ == kind && request.count == 0 && request.data == Data::none) {
+        release_messages();
+        return {};
+    }
+    if (active_ != kind && active_ != Active::none) return fail(Errno::inval);
+
+    if (request.data == Data::eventfd) {
+        if (active_ == kind) return bind(request, open);
+        if (request.start + request.count == 0) return fail(Errno::range);
+        std::vector<UniqueFd> vectors(count(request.index));
+
+        vectors_ = std::move(vectors);
+        allocated_ = request.start + request.count;
+        active_ = kind;
+        auto const bound = bind(request, open);
+        if (!bound) release_messages();
+        return bound;
+    }
+    if (active_ != kind) return fail(Errno::inval);
+    for (std::uint32_t i = 0; i < request.count; ++i)
+        if (request.data == Data::none || request.booleans[i] != 0)
+            fire(vectors_[request.start + i]);
+    return {};
+}
+
+// Binds descriptors from request.start on. An error unbinds those before it and the failing one.
+Result<> Interrupts::bind(IrqRequest const& request, OpenEventfd open)
+{
+    for (std::uint32_t i = 0; i < request.count; ++i) {
+        auto const bound = bind_one(request.start + i, request.descriptors[i], open);
+        if (bound) continue;
+        for (std::uint32_t undone = 0; undone <= i; ++undone)
+            vectors_[request.start + undone] = UniqueFd{};
+        return bound;
+    }
+    return {};
+}
+
+// MSI keeps the vectors that it was set up with; MSI-X grows.
+Result<> Interrupts::bind_one(unsigned vector, int descriptor, OpenEventfd open)
+{
+    vectors_[vector] = UniqueFd{};
+    if (descriptor < 0) return {};
+    if (vector >= allocated_) {
+        if (active_ == Active::msi) return fail(Errno::inval);
+        allocated_ = vector + 1;
+    }
+    vectors_[vector] = TRY(open(descriptor));
+    return {};
+}
+
+// Rule V-12.
+Result<> Interrupts::set_notifier(UniqueFd& notifier, IrqRequest const& request, OpenEventfd open)
+{
+    switch (request.data) {
+        case Data::none:
+            if (!notifier) return fail(Errno::inval);
+            if (request.count != 0)
+                fire(notifier);
+            else
+                notifier = UniqueFd{};
+            return {};
+        case Data::boolean:
+            if (request.count == 0) return fail(Errno::inval);
+            if (request.booleans[0] != 0) fire(notifier);
+            return {};
+        case Data::eventfd:
+            if (request.count == 0) return fail(Errno::inval);
+            if (request.descriptors[0] == -1) notifier = UniqueFd{};
+            if (request.descriptors[0] >= 0) notifier = TRY(open(request.descriptors[0]));
+            return {};
+    }
+    return fail(Errno::inval);
+}
+
+void Interrupts::release()
+{
+    release_messages();
+    intx_ = UniqueFd{};
+    error_ = UniqueFd{};
+    release_request_ = UniqueFd{};
+    masked_ = false;
+    disabled_ = false;
+}
+
+void Interrupts::release_messages()
+{
+    active_ = Active::none;
+    vectors_.clear();
+    allocated_ = 0;
+}
+
+void Interrupts::message(unsigned vector)
+{
+    if (vector < vectors_.size()) fire(vectors_[vector]);
+}
+
+void Interrupts::assert_intx()
+{
+    asserted_ = true;
+    settle_intx();
+}
+
+void Interrupts::deassert_intx() { asserted_ = false; }
+
+void Interrupts::disable_intx(bool disabled)
+{
+    if (disabled == disabled_) return;
+    disabled_ = disabled;
+    if (disabled)
+        mask_intx();
+    else
+        unmask_intx();
+}
+
+void Interrupts::mask_intx() { masked_ = true; }
+
+// No effect while INTX_DISABLE masks it: clearing that bit unmasks.
+void Interrupts::unmask_intx()
+{
+    if (disabled_) return;
+    masked_ = false;
+    settle_intx();
+}
+
+// An asserted level fires once and masks itself.
+void Interrupts::settle_intx()
+{
+    if (active_ != Active::intx || !asserted_ || masked_) return;
+    masked_ = true;
+    fire(intx_);
+}
+
+// Adds 1 to the eventfd. One that cannot take it (the client has filled it up) would block a
+// write(2); it stays as it is, as the kernel's saturates.
+void Interrupts::fire(UniqueFd const& eventfd)
+{
+    if (!eventfd) return;
+    pollfd ready{.fd = eventfd.get(), .events = POLLOUT, .revents = 0};
+    if (::poll(&ready, 1, 0) == 1) {
+        std::uint64_t const one = 1;
+        (void)!::write(eventfd.get(), &one, sizeof one);
+    }
+    delivered_.fetch_add(1, std::memory_order_relaxed);
+}
+
+}  // namespace pinfold::pci

@@ -1,0 +1,103 @@
+// The interrupts of a function as SET_IRQS sets them up: at most one of INTx, MSI and MSI-X, bound
+// to eventfds, and the two notifiers ERR and REQ. Rules V-8 to V-12; which error wins is ABI.
+//
+// INTx is a level: while the device asserts it, it fires once and stays masked until the client
+// unmasks it. Messages are lost where nothing is bound.
+//
+// Not thread safe, but for delivered(): its Function's lock is held.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "base/function_ref.hpp"
+#include "base/result.hpp"
+#include "base/unique_fd.hpp"
+#include "pci/device.hpp"
+
+namespace pinfold::pci {
+
+enum class IrqIndex : std::uint8_t { intx, msi, msix, err, req };
+inline constexpr unsigned kIrqIndexes = 5;
+
+// SET_IRQS decoded. Its data is `none`, or `count` elements of one of the two lists.
+struct IrqRequest {
+    enum class Action : std::uint8_t { mask, unmask, trigger };
+    enum class Data : std::uint8_t { none, boolean, eventfd };
+    IrqIndex index = IrqIndex::intx;
+    Action action = Action::trigger;
+    Data data = Data::none;
+    std::uint32_t start = 0;
+    std::uint32_t count = 0;
+    std::span<std::uint8_t const> booleans;
+    std::span<std::int32_t const> descriptors;
+};
+
+// A reference to the client's eventfd. EBADF: not open. EINVAL: not an eventfd.
+using OpenEventfd = FunctionRef<Result<UniqueFd>(int)>;
+
+class Interrupts {
+public:
+    explicit Interrupts(Identity const& identity);
+
+    // How many interrupts an index has; 0: absent (rule V-8).
+    unsigned count(IrqIndex index) const;
+
+    // REQUIRES: start < count(index) and start + request.count <= count(index).
+    // ENOTTY: the index does not know the action, or INTx unmask by eventfd, which we do not offer.
+    Result<> set(IrqRequest const& request, OpenEventfd open);
+
+    // Everything torn down, as at the last close.
+    void release();
+
+    // The device's side. A message for a vector that is not bound is lost; INTx follows the level.
+    void message(unsigned vector);
+    void assert_intx();
+    void deassert_intx();
+    bool intx_asserted() const { return asserted_; }
+    // COMMAND.INTX_DISABLE as the client wrote it (rule V-19).
+    void disable_intx(bool disabled);
+
+    bool msix_active() const { return active_ == Active::msix; }
+    // Vectors of MSI that are allocated; 0: MSI is not set up.
+    unsigned msi_vectors() const { return active_ == Active::msi ? allocated_ : 0; }
+
+    std::uint64_t delivered() const { return delivered_.load(std::memory_order_relaxed); }
+
+private:
+    enum class Active : std::uint8_t { none, intx, msi, msix };
+
+    Result<> set_intx(IrqRequest const& request, OpenEventfd open);
+    Result<> trigger_intx(IrqRequest const& request, OpenEventfd open);
+    Result<> set_messages(IrqRequest const& request, OpenEventfd open, Active kind);
+    Result<> bind(IrqRequest const& request, OpenEventfd open);
+    Result<> bind_one(unsigned vector, int descriptor, OpenEventfd open);
+    Result<> set_notifier(UniqueFd& notifier, IrqRequest const& request, OpenEventfd open);
+    void mask_intx();
+    void unmask_intx();
+    void settle_intx();
+    void fire(UniqueFd const& eventfd);
+    void release_messages();
+
+    unsigned intx_count_;
+    unsigned msi_count_;
+    unsigned msix_count_;
+    bool express_;
+    Active active_ = Active::none;
+
+    UniqueFd intx_;
+    bool asserted_ = false;
+    bool masked_ = false;
+    bool disabled_ = false;
+
+    std::vector<UniqueFd> vectors_;  // by vector; empty descriptors are unbound
+    unsigned allocated_ = 0;
+
+    UniqueFd error_;
+    UniqueFd release_request_;
+    std::atomic<std::uint64_t> delivered_{0};
+};
+
+}  // namespace pinfold::pci
