@@ -7,9 +7,14 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 
 #include "uapi/call.hpp"
+
+namespace pinfold::type1 {
+class Container;
+}
 
 namespace pinfold::uapi {
 
@@ -36,6 +41,12 @@ public:
 
     // The number of the group that this file is; nullopt: it is no group file.
     virtual std::optional<unsigned> group_number() const { return std::nullopt; }
+    // The container that this file is; nullptr: it is no container file.
+    virtual std::shared_ptr<type1::Container> container() const { return nullptr; }
+
+private:
+    friend class FileTable;
+    FileId id_ = FileId::none;  // from the moment on that the table has it
 };
 
 // What a file may ask about other files: to judge a descriptor that it was handed.
