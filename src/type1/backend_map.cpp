@@ -54,6 +54,7 @@ Result<> Backend::add(host::Process& process, MapRequest const& request, IovaRan
     --dma_avail_;
     loop.commit();
     forget.commit();
+    if (settings_.activity != nullptr) settings_.activity->mapped(range.size());
     return {};
 }
 

@@ -71,6 +71,7 @@ Dmas::iterator Backend::remove(Dmas::iterator position)
     validate_vaddr(position->second);
     unpin_all(position->second, settings_.memory, domains_);
     ++dma_avail_;
+    if (settings_.activity != nullptr) settings_.activity->unmapped(position->second.range.size());
     return dmas_.erase(position);
 }
 

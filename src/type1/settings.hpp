@@ -3,6 +3,7 @@
 #pragma once
 
 #include "host/memory.hpp"
+#include "type1/activity.hpp"
 
 namespace pinfold::type1 {
 
@@ -14,6 +15,8 @@ struct Settings {
     bool allow_unsafe_interrupts = false;
     // Every page is a chunk of its own; read at each MAP (rule K-2).
     bool disable_hugepages = false;
+    // Where mappings are counted; nullptr: nowhere. Outlives every container.
+    Activity* activity = nullptr;
 };
 
 }  // namespace pinfold::type1
