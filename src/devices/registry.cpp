@@ -3,12 +3,13 @@
 #include <array>
 
 #include "devices/edu.hpp"
+#include "devices/nvme/model.hpp"
 
 namespace pinfold::devices {
 
 std::span<pci::Model const* const> models()
 {
-    static std::array const kModels{&edu_model()};
+    static std::array const kModels{&edu_model(), &nvme::model()};
     return kModels;
 }
 

@@ -1,0 +1,42 @@
+// A command's data on its way between the client's memory and the controller. Not thread safe.
+#pragma once
+
+#include <sys/uio.h>
+
+#include <cstddef>
+#include <span>
+#include <vector>
+
+#include "base/function_ref.hpp"
+#include "devices/nvme/status.hpp"
+#include "devices/nvme/wire.hpp"
+#include "pci/device.hpp"
+
+namespace pinfold::devices::nvme {
+
+class Transfer {
+public:
+    explicit Transfer(pci::Bus& bus);
+
+    // CC.MPS, in force from now on.
+    void set_page_lg2(unsigned page_lg2) { page_lg2_ = page_lg2; }
+    unsigned page_lg2() const { return page_lg2_; }
+
+    // All of these answer data_transfer_error for memory that cannot be reached, and what
+    // walk_prps() answers.
+    Status to_client(Command const& command, std::span<std::byte const> bytes);
+    Status from_client(Command const& command, std::span<std::byte> bytes);
+    // Gives the memory itself to `use`, for a file on the other end. `access` is the controller's;
+    // `media_error` is what an error of the file itself is told as.
+    Status stream(Command const& command, std::uint64_t size, Access access, Status media_error,
+                  FunctionRef<Result<>(std::span<iovec const>)> use);
+
+private:
+    Status locate(Command const& command, std::uint64_t size);
+
+    pci::Bus& bus_;
+    unsigned page_lg2_ = kMinPageLg2;
+    std::vector<pci::DmaPiece> pieces_;  // kept for its capacity
+};
+
+}  // namespace pinfold::devices::nvme
