@@ -1,0 +1,89 @@
+// What a page table should hold, kept as slowly and plainly as possible: a std::map of leaves, cut
+// one at a time by trying every size.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+
+#include "base/page_size.hpp"
+#include "base/prot.hpp"
+#include "base/result.hpp"
+
+namespace pinfold::test {
+
+class LeafModel {
+public:
+    struct Leaf {
+        std::uint64_t bytes;
+        std::uint64_t paddr;
+        Prot prot;
+
+        bool operator==(Leaf const&) const = default;
+    };
+    using Leaves = std::map<std::uint64_t, Leaf>;
+
+    LeafModel(PageSizes sizes, std::uint64_t last_iova) : sizes_{sizes}, last_iova_{last_iova} {}
+
+    // Maps leaf by leaf up to the first that is occupied.
+    Result<> map(std::uint64_t iova, std::uint64_t paddr, std::uint64_t size, Prot prot,
+                 std::uint64_t& mapped)
+    {
+        mapped = 0;
+        if (size - 1 > last_iova_ - iova) return fail(Errno::range);
+        while (mapped < size) {
+            std::uint64_t const bytes = largest(iova + mapped, paddr + mapped, size - mapped);
+            if (occupied(iova + mapped, bytes)) return fail(Errno::addrinuse);
+            leaves_[iova + mapped] = {bytes, paddr + mapped, prot};
+            mapped += bytes;
+        }
+        return {};
+    }
+
+    // Removes whole leaves, up to the end of the range or the first hole.
+    std::uint64_t unmap(std::uint64_t iova, std::uint64_t size)
+    {
+        if (size - 1 > last_iova_ - iova) return 0;
+        std::uint64_t bytes = 0;
+        while (bytes < size) {
+            auto const leaf = leaves_.find(iova + bytes);
+            if (leaf == leaves_.end()) break;
+            bytes += leaf->second.bytes;
+            leaves_.erase(leaf);
+        }
+        return bytes;
+    }
+
+    Leaves const& leaves() const { return leaves_; }
+    Leaves::const_iterator find(std::uint64_t iova) const
+    {
+        auto leaf = leaves_.upper_bound(iova);
+        if (leaf == leaves_.begin()) return leaves_.end();
+        --leaf;
+        return iova - leaf->first < leaf->second.bytes ? leaf : leaves_.end();
+    }
+
+private:
+    std::uint64_t largest(std::uint64_t iova, std::uint64_t paddr, std::uint64_t left) const
+    {
+        std::uint64_t best = 0;
+        for (unsigned lg2 = 0; lg2 < 64; ++lg2) {
+            std::uint64_t const bytes = std::uint64_t{1} << lg2;
+            if (!sizes_.has(PageSize::lg2_of(lg2))) continue;
+            if (iova % bytes == 0 && paddr % bytes == 0 && bytes <= left) best = bytes;
+        }
+        return best;
+    }
+    bool occupied(std::uint64_t iova, std::uint64_t bytes) const
+    {
+        auto const next = leaves_.lower_bound(iova);
+        if (next != leaves_.end() && next->first - iova < bytes) return true;
+        return find(iova) != leaves_.end();
+    }
+
+    PageSizes sizes_;
+    std::uint64_t last_iova_;
+    Leaves leaves_;
+};
+
+}  // namespace pinfold::test

@@ -1,0 +1,154 @@
+// Every map followed by every unmap on the tiny format, against the slow model.
+#include <gtest/gtest.h>
+
+#include "pagetable/leaf_model.hpp"
+#include "pagetable/radix.hpp"
+#include "pagetable/test_formats.hpp"
+
+namespace pinfold::pagetable {
+namespace {
+
+constexpr std::uint64_t kGranule = 16;
+constexpr std::uint64_t kGranules = 64;
+constexpr std::uint64_t kLast = kGranule * kGranules - 1;
+constexpr PageSizes kAllSizes{16 | 32 | 64 | 256};
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+constexpr std::uint64_t kStride = 11;  // of the unmaps; prime, so that all starts and sizes occur
+#else
+constexpr std::uint64_t kStride = 1;
+#endif
+
+std::shared_ptr<TableMemory> tiny_memory()
+{
+    return TableMemory::create(PageSize::lg2_of(5), TableMemory::kUnlimited).value();
+}
+
+struct Span {
+    std::uint64_t start;
+    std::uint64_t size;
+};
+
+std::vector<Span> every_range()
+{
+    std::vector<Span> ranges;
+    for (std::uint64_t start = 0; start < kGranules; ++start)
+        for (std::uint64_t size = 1; start + size <= kGranules; ++size)
+            ranges.push_back({start * kGranule, size * kGranule});
+    return ranges;
+}
+
+// "" or the first difference.
+std::string difference(RadixTable<Tiny> const& table, test::LeafModel const& model)
+{
+    for (std::uint64_t iova = 0; iova <= kLast; iova += kGranule) {
+        auto const leaf = table.walk(Iova{iova + 5});
+        auto const expected = model.find(iova + 5);
+        std::string const here = "at " + std::to_string(iova);
+        if (leaf.has_value() != (expected != model.leaves().end())) return here + ": presence";
+        if (!leaf) continue;
+        if (leaf->iova.start.raw() != expected->first) return here + ": start";
+        if (leaf->iova.size() != expected->second.bytes) return here + ": size";
+        if (leaf->paddr.raw() != expected->second.paddr) return here + ": paddr";
+        if (leaf->prot != expected->second.prot) return here + ": prot";
+    }
+    return {};
+}
+
+class EveryMap : public testing::TestWithParam<std::tuple<std::uint64_t, std::uint64_t>> {};
+
+TEST_P(EveryMap, followed_by_every_unmap_does_what_the_model_does)
+{
+    auto const [sizes, paddr_offset] = GetParam();
+    auto const memory = tiny_memory();
+    auto const ranges = every_range();
+    std::uint64_t unmap_number = 0;
+    for (auto const [map_start, map_size] : ranges) {
+        for (std::size_t i = unmap_number++ % kStride; i < ranges.size(); i += kStride) {
+            auto table = RadixTable<Tiny>::create(memory, 3, PageSizes{sizes}).value();
+            test::LeafModel model{PageSizes{sizes}, kLast};
+            std::uint64_t const paddr = 0x10000 + map_start + paddr_offset;
+            std::uint64_t mapped = 0;
+            std::uint64_t expected = 0;
+            auto const done = table->map(Iova{map_start}, Paddr{paddr}, map_size, Prot::write,
+                                         Snoop::as_asked, mapped);
+            ASSERT_EQ(done, model.map(map_start, paddr, map_size, Prot::write, expected));
+            ASSERT_EQ(mapped, expected);
+            auto const [start, size] = ranges[i];
+            ASSERT_EQ(table->unmap(Iova{start}, size), model.unmap(start, size))
+                << "map " << map_start << "+" << map_size << ", unmap " << start << "+" << size;
+            ASSERT_EQ(difference(*table, model), "")
+                << "map " << map_start << "+" << map_size << ", unmap " << start << "+" << size;
+        }
+    }
+    EXPECT_EQ(memory->pages_in_use(), 0);
+}
+
+// Lined up with the paddr, 16 bytes off (no larger size ever fits), and 64 off.
+INSTANTIATE_TEST_SUITE_P(Tiny, EveryMap,
+                         testing::Values(std::tuple{kAllSizes.bitmap(), 0},
+                                         std::tuple{kAllSizes.bitmap(), 64},
+                                         std::tuple{16 | 256, 0}));
+
+// With a mapping of each size and place in the way.
+TEST(EveryMapOverMap, is_refused_or_done_as_the_model_says)
+{
+    auto const memory = tiny_memory();
+    auto const ranges = every_range();
+    std::uint64_t first_number = 0;
+    for (auto const [first_start, first_size] : ranges) {
+        for (std::size_t i = first_number++ % kStride; i < ranges.size(); i += kStride) {
+            auto table = RadixTable<Tiny>::create(memory, 3, kAllSizes).value();
+            test::LeafModel model{kAllSizes, kLast};
+            auto map = [&](Span range, std::uint64_t paddr) {
+                std::uint64_t mapped = 0;
+                std::uint64_t expected = 0;
+                auto const done = table->map(Iova{range.start}, Paddr{paddr}, range.size,
+                                             Prot::read, Snoop::as_asked, mapped);
+                ASSERT_EQ(done, model.map(range.start, paddr, range.size, Prot::read, expected));
+                ASSERT_EQ(mapped, expected);
+            };
+            ASSERT_NO_FATAL_FAILURE(map({first_start, first_size}, first_start));
+            ASSERT_NO_FATAL_FAILURE(map(ranges[i], ranges[i].start + 0x1000));
+            ASSERT_EQ(difference(*table, model), "")
+                << first_start << "+" << first_size << ", then " << ranges[i].start << "+"
+                << ranges[i].size;
+        }
+    }
+    EXPECT_EQ(memory->pages_in_use(), 0);
+}
+
+// Mapping small pieces, removing them one by one (which leaves empty tables), and mapping again in
+// one piece must find those tables out of the way.
+TEST(EveryRange, maps_over_the_empty_tables_that_single_unmaps_leave)
+{
+    auto const memory = tiny_memory();
+    for (auto const [start, size] : every_range()) {
+        auto table = RadixTable<Tiny>::create(memory, 3, kAllSizes).value();
+        std::uint64_t mapped = 0;
+        for (std::uint64_t at = 0; at <= kLast; at += kGranule)
+            ASSERT_TRUE(table->map(Iova{at}, Paddr{at + kGranule}, kGranule, Prot::read,
+                                   Snoop::as_asked, mapped));
+        for (std::uint64_t at = 0; at <= kLast; at += kGranule)
+            ASSERT_EQ(table->unmap(Iova{at}, kGranule), kGranule);
+        ASSERT_EQ(table->table_pages(), 1 + 4 + 16);
+
+        test::LeafModel model{kAllSizes, kLast};
+        std::uint64_t expected = 0;
+        ASSERT_TRUE(model.map(start, start, size, Prot::read, expected));
+        ASSERT_TRUE(
+            table->map(Iova{start}, Paddr{start}, size, Prot::read, Snoop::as_asked, mapped));
+        ASSERT_EQ(difference(*table, model), "") << start << "+" << size;
+
+        ASSERT_EQ(table->table_pages(), 1 + 4 + 16);  // retired, not yet released
+        std::uint64_t covered = 0;
+        for (auto const& [iova, leaf] : model.leaves())
+            covered += leaf.bytes == 256 ? 5 : leaf.bytes == 64 ? 1 : 0;
+        table->release_tables();
+        ASSERT_EQ(table->table_pages(), 1 + 4 + 16 - covered);
+    }
+    EXPECT_EQ(memory->pages_in_use(), 0);
+}
+
+}  // namespace
+}  // namespace pinfold::pagetable
