@@ -1,6 +1,6 @@
 #include "host/aside.hpp"
 
-#include "host/guarded_copy.hpp"
+#include "host/pinned_copy.hpp"
 #include "host/raw_memory.hpp"
 
 namespace pinfold::host {
@@ -21,7 +21,7 @@ std::byte* move_aside(std::byte* from, std::size_t size)
 std::byte* copy_aside(std::byte const* from, std::size_t size)
 {
     std::byte* const aside = raw::map_anonymous(size, PROT_READ | PROT_WRITE);
-    if (aside != nullptr) guarded_copy(aside, from, size);
+    if (aside != nullptr) read_pinned(aside, from, size);
     return aside;
 }
 

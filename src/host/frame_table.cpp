@@ -1,8 +1,8 @@
 #include "host/frame_table.hpp"
 
 #include <cassert>
-#include <cstdlib>
-#include <type_traits>
+
+#include "host/raw_memory.hpp"
 
 namespace pinfold::host {
 
@@ -11,7 +11,7 @@ FrameTable::FrameTable(unsigned index_bits, std::uint64_t limit_bytes)
       root_entries_{index_bits > kChunkBits + kMiddleBits
                         ? std::uint64_t{1} << (index_bits - kChunkBits - kMiddleBits)
                         : 1},
-      root_{static_cast<Middle**>(std::calloc(root_entries_, sizeof(Middle*)))}
+      root_{reinterpret_cast<Middle**>(raw::map_anonymous(root_bytes(), PROT_READ | PROT_WRITE))}
 {
 }
 
@@ -19,18 +19,17 @@ FrameTable::~FrameTable()
 {
     for (std::uint64_t r = 0; root_ != nullptr && r < root_entries_; ++r) {
         if (root_[r] == nullptr) continue;
-        for (Chunk* const chunk : root_[r]->chunks) std::free(chunk);
-        std::free(root_[r]);
+        for (Chunk* const chunk : root_[r]->chunks) {
+            if (chunk != nullptr) release(chunk, sizeof(Chunk));
+        }
+        release(root_[r], sizeof(Middle));
     }
-    std::free(root_);
+    if (root_ != nullptr) release(root_, root_bytes());
 }
 
-void* FrameTable::allocate(std::size_t count, std::size_t size)
+void FrameTable::release(void* memory, std::size_t size)
 {
-    if (count * size > budget_) return nullptr;
-    void* const memory = std::calloc(count, size);
-    if (memory != nullptr) budget_ -= count * size;
-    return memory;
+    raw::munmap(static_cast<std::byte*>(memory), size);
 }
 
 // All-zero bytes are an empty T: null pointers, slots without frame and tenant.
@@ -38,7 +37,11 @@ template <class T>
 T* FrameTable::grow_at(T** array, std::uint64_t position)
 {
     if (array[position] == nullptr) {
-        auto* const fresh = static_cast<T*>(allocate(1, sizeof(T)));
+        if (sizeof(T) > budget_) return nullptr;
+        auto* const fresh =
+            reinterpret_cast<T*>(raw::map_anonymous(sizeof(T), PROT_READ | PROT_WRITE));
+        if (fresh == nullptr) return nullptr;
+        budget_ -= sizeof(T);
         std::atomic_ref{array[position]}.store(fresh, std::memory_order_release);
     }
     return array[position];

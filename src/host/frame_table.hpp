@@ -3,7 +3,8 @@
 // pins hold it; as the home of a page it names the frame that lives on that page, its tenant.
 //
 // Thread safety: find() and place from any thread; all else under the owner's mutex. Nothing is
-// taken out of the table before it dies.
+// taken out of the table before it dies. Its memory comes from the kernel, not from the heap, whose
+// owner may be what called; parts that nobody touches cost nothing.
 #pragma once
 
 #include <atomic>
@@ -76,8 +77,8 @@ private:
     }
     template <class T>
     T* grow_at(T** array, std::uint64_t position);
-    // calloc: pages of it that nobody touches cost nothing.
-    void* allocate(std::size_t count, std::size_t size);
+    std::size_t root_bytes() const { return root_entries_ * sizeof(Middle*); }
+    static void release(void* memory, std::size_t size);
 
     std::uint64_t budget_;
     std::uint64_t root_entries_;

@@ -11,19 +11,37 @@
 namespace pinfold::host {
 namespace {
 
-// "7f0000000000-7f0000001000 rw-p ...": the part up to the fourth flag.
+constexpr std::string_view kDigits = "0123456789abcdef";
+
+// Takes a hexadecimal number and the one character behind it off the front.
+std::optional<std::uint64_t> take_number(std::string_view& text)
+{
+    std::size_t const length = std::min(text.find_first_not_of(kDigits), text.size());
+    if (length == 0 || length == text.size()) return std::nullopt;
+    std::uint64_t value = 0;
+    std::from_chars(text.data(), text.data() + length, value, 16);
+    text.remove_prefix(length + 1);
+    return value;
+}
+
+// "7f0000000000-7f0000001000 rw-s 00000000 fe:01 131 /a/file"
 std::optional<Mapping> parse(std::string_view line)
 {
-    char const* const end = line.data() + line.size();
-    std::uint64_t start = 0;
-    std::uint64_t past = 0;
-    auto at = std::from_chars(line.data(), end, start, 16);
-    if (at.ec != std::errc{} || at.ptr == end || *at.ptr != '-') return std::nullopt;
-    at = std::from_chars(at.ptr + 1, end, past, 16);
-    if (at.ec != std::errc{} || end - at.ptr < 5 || past <= start) return std::nullopt;
-    std::string_view const flags{at.ptr + 1, 4};
-    return Mapping{
-        {Vaddr{start}, Vaddr{past - 1}}, flags[0] == 'r', flags[1] == 'w', flags[3] == 's'};
+    auto const start = take_number(line);
+    auto const past = take_number(line);
+    if (!start || !past || *past <= *start || line.size() < 5) return std::nullopt;
+    std::string_view const flags = line.substr(0, 4);
+    line.remove_prefix(5);
+    auto const offset = take_number(line);
+    auto const device_major = take_number(line);
+    if (!offset || !device_major) return std::nullopt;
+    std::size_t const name = std::min(line.find('/'), line.size());
+    return Mapping{.range = {Vaddr{*start}, Vaddr{*past - 1}},
+                   .readable = flags[0] == 'r',
+                   .writable = flags[1] == 'w',
+                   .shared = flags[3] == 's',
+                   .device_major = static_cast<unsigned>(*device_major),
+                   .file_name = line.substr(name)};
 }
 
 // The lines of a file, one at a time, on a buffer of fixed size: this runs inside calls of the

@@ -2,6 +2,8 @@
 // call. Thread safe.
 #pragma once
 
+#include <string_view>
+
 #include "base/address.hpp"
 #include "base/function_ref.hpp"
 #include "base/range.hpp"
@@ -14,6 +16,8 @@ struct Mapping {
     bool readable;
     bool writable;
     bool shared;
+    unsigned device_major;       // of the file's device; 0 also where there is no file
+    std::string_view file_name;  // as the kernel shows it; good inside the visit only
 };
 
 // Calls `visit` for each mapping that overlaps `range`, cut to it, in address order; stops at the

@@ -3,6 +3,7 @@
 #include "host/guarded_copy.hpp"
 #include "host/mappings.hpp"
 #include "host/raw_memory.hpp"
+#include "host/tracked_files.hpp"
 
 namespace pinfold::host {
 namespace {
@@ -60,7 +61,13 @@ Result<> OwnProcess::write(Vaddr to, std::span<std::byte const> from)
 Result<> OwnProcess::fault_in(VaddrRange range, Intent intent)
 {
     if (!kUserRange.contains(range)) return fail(Errno::fault);
-    if (intent == Intent::write) return populate(range, MADV_POPULATE_WRITE);
+    if (intent == Intent::write) {
+        TRY(populate(range, MADV_POPULATE_WRITE));
+        if (tracked_files_ == TrackedFiles::refused && maps_tracked_file(range)) {
+            return fail(Errno::fault);
+        }
+        return {};
+    }
 
     // A long-term pin for read breaks copy-on-write all the same, but only in private memory: a
     // shared file must not become dirty by being read. Where it cannot be written there is nothing

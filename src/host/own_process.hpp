@@ -7,6 +7,9 @@
 
 namespace pinfold::host {
 
+// Whether devices may write to shared mappings of files on a disk: Linux refuses it since 6.5.
+enum class TrackedFiles { refused, allowed };
+
 class OwnProcess final : public Process {
 public:
     OwnProcess(LockedMemory::Source& source, PageSize host_page) : locked_memory_{source, host_page}
@@ -21,6 +24,7 @@ public:
 
 private:
     LockedMemory locked_memory_;
+    TrackedFiles tracked_files_;
 };
 
 }  // namespace pinfold::host

@@ -57,6 +57,13 @@ inline std::byte* move_leaving_mapping(std::byte* from, std::size_t size)
     return got == -1 ? nullptr : pointer(got);
 }
 
+// Maps the shared pages of [from, from + size) a second time. nullptr: not shared, or no room.
+inline std::byte* map_again(std::byte* from, std::size_t size)
+{
+    long const got = ::syscall(SYS_mremap, from, 0L, size, MREMAP_MAYMOVE, 0L);
+    return got == -1 ? nullptr : pointer(got);
+}
+
 // Moves the pages of [from, from + size) onto [to, to + size), which they replace. False: errno.
 inline bool move_onto(std::byte* from, std::size_t size, std::byte* to)
 {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <sys/mman.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cstddef>
@@ -57,6 +58,17 @@ inline UniqueFd memory_file(std::size_t pages)
     UniqueFd file{::memfd_create("test", MFD_CLOEXEC)};
     if (::ftruncate(file.get(), static_cast<off_t>(pages * kPage)) != 0) return {};
     return file;
+}
+
+// Runs `body` in a child process; true if it returned true there.
+template <class Body>
+bool in_child(Body body)
+{
+    pid_t const child = ::fork();
+    if (child == 0) ::_exit(body() ? 0 : 1);
+    int status = -1;
+    ::waitpid(child, &status, 0);
+    return WIFEXITED(status) && WEXITSTATUS(status) == 0;
 }
 
 }  // namespace pinfold::host
