@@ -36,11 +36,7 @@ IovaRange Domains::common_aperture() const
     return common;
 }
 
-bool Domains::enforce_coherency() const
-{
-    return std::ranges::all_of(
-        domains_, [](Member const& member) { return member.iommu->options().enforces_coherency; });
-}
+bool Domains::enforce_coherency() const { return std::ranges::all_of(domains_, &Member::coherent); }
 
 Result<> Domains::map(Iova iova, Paddr paddr, std::uint64_t size, Prot prot)
 {
@@ -130,10 +126,12 @@ Result<> Domains::adopt(std::unique_ptr<iommu::Domain>& fresh, Group& group, Dma
 {
     domains_.reserve(domains_.size() + 1);
     std::vector<Group*> groups{&group};
+    bool const coherent = fresh->enforce_coherency();
     if (!domains_.empty())
         for (auto const& [iova, dma] : dmas) TRY(replay(*fresh, dma));
 
-    domains_.insert(domains_.begin(), Member{std::move(fresh), &group.iommu(), std::move(groups)});
+    domains_.insert(domains_.begin(),
+                    Member{std::move(fresh), &group.iommu(), coherent, std::move(groups)});
     return {};
 }
 

@@ -52,6 +52,7 @@ private:
     struct Member {
         std::unique_ptr<iommu::Domain> domain;
         iommu::Iommu* iommu;
+        bool coherent;  // every access snoops
         std::vector<Group*> groups;
     };
     struct Run {

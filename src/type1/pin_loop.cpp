@@ -43,10 +43,9 @@ PinLoop::~PinLoop()
 Result<> PinLoop::run()
 {
     auto const intent = allows(dma_.prot, Access::write) ? host::Intent::write : host::Intent::read;
-    std::uint64_t const total = dma_.range.size() >> page_size_.lg2();
-    while (mapped_ + chunk_.pages < total) {
+    while (mapped_ + chunk_.pages < pages_) {
         std::uint64_t const done = mapped_ + chunk_.pages;
-        auto const room = limits_.batch.first(std::min(limits_.batch.size(), total - done));
+        auto const room = limits_.batch.first(std::min(limits_.batch.size(), pages_ - done));
         std::size_t const pinned =
             TRY(memory_.pin(*dma_.owner, dma_.vaddr + bytes(done), intent, room));
         TRY(take(room.first(pinned)));
@@ -78,7 +77,11 @@ Result<> PinLoop::extend(Chunk run)
     bool const joins = chunk_.pages != 0 && chunk_.pages + run.pages <= limits_.chunk_pages &&
                        chunk_.start.raw() + bytes(chunk_.pages) == run.start.raw();
     if (!joins) TRY(map_chunk());
-    TRY(dma_.owner->locked_memory().charge(run.pages, dma_.lock_cap));
+    auto& account = dma_.owner->locked_memory();
+    if (auto const charged = account.charge(run.pages, dma_.lock_cap); !charged) {
+        account.refused(pages_ - mapped_ - chunk_.pages);
+        return charged;
+    }
     dma_.locked_pages += run.pages;
     chunk_ = {joins ? chunk_.start : run.start, chunk_.pages + run.pages};
     return {};

@@ -49,6 +49,7 @@ private:
     Domains& domains_;
     Limits limits_;
     PageSize page_size_;
+    std::uint64_t pages_;       // of the whole mapping
     std::uint64_t mapped_ = 0;  // pages from the mapping's start on that every domain holds
     Chunk chunk_;               // pages behind them that are pinned and charged
     bool committed_ = false;
