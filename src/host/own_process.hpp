@@ -12,7 +12,9 @@ enum class TrackedFiles { refused, allowed };
 
 class OwnProcess final : public Process {
 public:
-    OwnProcess(LockedMemory::Source& source, PageSize host_page) : locked_memory_{source, host_page}
+    OwnProcess(LockedMemory::Source& source, PageSize host_page,
+               TrackedFiles tracked_files = TrackedFiles::refused)
+        : locked_memory_{source, host_page}, tracked_files_{tracked_files}
     {
     }
 
