@@ -7,6 +7,9 @@ namespace pinfold::host {
 
 std::byte* move_aside(std::byte* from, std::size_t size)
 {
+    // By letting go of it the process unlocks it. The kernel would keep counting it: its mremap()
+    // takes VM_LOCKED off the mapping that is left and not its pages out of VmLck.
+    raw::munlock(from, size);
     std::byte* const aside = raw::move_leaving_mapping(from, size);
     if (aside == nullptr) return nullptr;
     // The process may have taken rights away since the pin; a pin keeps them. What a file was
@@ -14,7 +17,6 @@ std::byte* move_aside(std::byte* from, std::size_t size)
     if (raw::mprotect(aside, size, PROT_READ | PROT_WRITE) != 0) {
         raw::mprotect(aside, size, PROT_READ);
     }
-    raw::munlock(aside, size);  // the process has unlocked it by letting go of it
     return aside;
 }
 

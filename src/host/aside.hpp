@@ -9,7 +9,8 @@ namespace pinfold::host {
 
 // Takes the pages of [from, from + size) to a new place, as they are: other mappings of them still
 // see what a device writes. The range at `from` stays mapped, and untouched. nullptr: the kernel
-// moves no such range in one go (several mappings, locked down, no room); nothing has changed.
+// moves no such range in one go (several mappings, huge pages, no room); nothing has changed but
+// that it is not mlock()ed any more.
 std::byte* move_aside(std::byte* from, std::size_t size);
 
 // A copy in a new place. nullptr: no memory.
