@@ -57,7 +57,6 @@ private:
     State state_;
     AdminCommands admin_;
     IoCommands io_;
-    bool pin_ = false;  // INTx is asserted
 };
 
 }  // namespace pinfold::devices::nvme

@@ -161,23 +161,19 @@ void Controller::signal(CompletionQueue const& queue)
 }
 
 // INTx is a level: up while some queue that interrupts, unmasked, has entries the host has not
-// taken.
+// taken. Messages have no level.
 void Controller::update_pin()
 {
-    bool wanted = false;
+    if (bus_.message_signalled()) return;
     auto const mask = state_.registers.load(Register::intms);
-    for (unsigned id = 0; id <= kIoQueues && !bus_.message_signalled(); ++id) {
-        auto const* const queue = state_.queues.completion(id);
-        if (queue == nullptr || !queue->interrupts || queue->used() == 0) continue;
-        wanted = wanted || queue->vector >= 32 || (mask >> queue->vector & 1) == 0;
+    auto const asks = [&](CompletionQueue const* queue) {
+        return queue != nullptr && queue->interrupts && queue->used() != 0 &&
+               (queue->vector >= 32 || (mask >> queue->vector & 1) == 0);
+    };
+    for (unsigned id = 0; id <= kIoQueues; ++id) {
+        if (asks(state_.queues.completion(id))) return bus_.raise(0);
     }
-    if (wanted == pin_) return;
-    pin_ = wanted;
-    if (pin_) {
-        bus_.raise(0);
-    } else {
-        bus_.lower();
-    }
+    bus_.lower();
 }
 
 }  // namespace pinfold::devices::nvme
