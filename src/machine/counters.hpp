@@ -37,10 +37,9 @@ struct Counters {
     std::uint64_t page_size = 0;
     std::uint64_t pinned_pages = 0, peak_pinned_pages = 0, moved_pages = 0;
     std::uint64_t charged_pages = 0, peak_charged_pages = 0;
-    std::uint64_t memlock_limit = 0;     // bytes; kUnlimited
-    std::uint64_t memlock_needed = 0;    // bytes: the least limit that would have done
-    std::uint64_t memlock_binds = 0;     // 0: CAP_IPC_LOCK, the limit does not matter
-    std::uint64_t memlock_refusals = 0;  // calls that the limit refused
+    std::uint64_t memlock_limit = 0;   // bytes; kUnlimited
+    std::uint64_t memlock_needed = 0;  // bytes: the least limit that would have done
+    std::uint64_t memlock_binds = 0;   // 0: CAP_IPC_LOCK, the limit does not matter
 
     // leaves[n]: the most leaves of 2^n bytes that there were at one publish().
     std::array<std::uint64_t, 64> leaves{};

@@ -6,6 +6,7 @@
 
 #include "host/process.hpp"
 #include "machine/description.hpp"
+#include "machine/face.hpp"
 #include "uapi/door.hpp"
 
 namespace pinfold::machine {
@@ -24,6 +25,8 @@ public:
     uapi::Door& door();
     host::Memory& memory();
     Description const& description() const;
+    // The functions as the bus shows them before anybody has opened one; in the order of devices.
+    std::vector<Face> faces() const;
 
     // Brings `counters` up to date with everything that the machine counts. Cheap; any thread.
     void publish(Counters& counters) const;

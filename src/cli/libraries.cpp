@@ -1,0 +1,53 @@
+#include "cli/libraries.hpp"
+
+#include <fmt/format.h>
+
+#include <string_view>
+
+namespace pinfold::cli {
+
+namespace {
+
+namespace fs = std::filesystem;
+
+// The dynamic loader parts LD_PRELOAD at these, and knows no way to quote them.
+bool sayable(fs::path const& library)
+{
+    return library.string().find_first_of(" :") == std::string::npos;
+}
+
+}  // namespace
+
+machine::Checked<Libraries> find_libraries()
+{
+    std::error_code error;
+    auto const self = fs::read_symlink("/proc/self/exe", error);
+    if (error) return std::unexpected{fmt::format("/proc/self/exe: {}", error.message())};
+    auto const beside = self.parent_path();
+    for (auto const& directory : {beside, beside.parent_path() / "lib/pinfold"}) {
+        Libraries const found{directory / "libpinfold.so", directory / "libpinfold-paths.so",
+                              directory / "libpinfold-engine.so"};
+        if (!fs::exists(found.stub, error) || !fs::exists(found.paths, error) ||
+            !fs::exists(found.engine, error))
+            continue;
+        if (!sayable(found.stub))
+            return std::unexpected{fmt::format(
+                "{}: a path with a space or a colon cannot be preloaded; install Pinfold elsewhere",
+                directory.string())};
+        return found;
+    }
+    return std::unexpected{fmt::format(
+        "libpinfold.so, libpinfold-paths.so and libpinfold-engine.so are neither in {} nor in {}",
+        beside.string(), (beside.parent_path() / "lib/pinfold").string())};
+}
+
+std::string preload_list(Libraries const& libraries, machine::RunState::Mode mode,
+                         char const* inherited)
+{
+    auto list = libraries.stub.string();
+    if (mode == machine::RunState::Mode::paths) list = libraries.paths.string() + ':' + list;
+    if (inherited != nullptr && *inherited != '\0') list += fmt::format(":{}", inherited);
+    return list;
+}
+
+}  // namespace pinfold::cli

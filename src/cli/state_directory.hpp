@@ -1,0 +1,36 @@
+// The run's state directory: made for one run, reachable by its client, removed at the end.
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "machine/description.hpp"
+#include "machine/face.hpp"
+
+namespace pinfold::cli {
+
+class StateDirectory {
+public:
+    // Under $XDG_RUNTIME_DIR, $TMPDIR or /tmp, with the machine and the tree in it. The sentence
+    // says what could not be made.
+    static machine::Checked<StateDirectory> create(machine::Description const& machine,
+                                                   std::vector<machine::Face> const& faces);
+    ~StateDirectory();
+    StateDirectory(StateDirectory&& other) noexcept : path_{std::exchange(other.path_, {})} {}
+    StateDirectory& operator=(StateDirectory&&) = delete;
+
+    std::filesystem::path const& path() const { return path_; }
+    // What engines wrote for the user, line by line.
+    std::vector<std::string> log() const;
+
+private:
+    explicit StateDirectory(std::filesystem::path path) : path_{std::move(path)} {}
+    machine::Checked<void> fill(machine::Description const& machine,
+                                std::vector<machine::Face> const& faces) const;
+
+    std::filesystem::path path_;  // empty: moved from
+};
+
+}  // namespace pinfold::cli

@@ -1,0 +1,117 @@
+#include "machine/machine.hpp"
+
+#include <fmt/format.h>
+
+#include <map>
+
+#include "devices/registry.hpp"
+#include "machine/bar_addresses.hpp"
+#include "machine/parts.hpp"
+
+namespace pinfold::machine {
+
+namespace {
+
+type1::Settings settings_of(Description const& description, Parts& parts)
+{
+    return {.memory = *parts.memory,
+            .dma_entry_limit = description.dma_entry_limit,
+            .allow_unsafe_interrupts = description.allow_unsafe_interrupts,
+            .disable_hugepages = description.disable_hugepages,
+            .activity = &parts.activity};
+}
+
+Checked<void> add_function(Parts& parts, DeviceEntry const& entry, BarAllocator& bars)
+{
+    auto const* const model = devices::find(entry.spec.model);
+    if (model == nullptr)
+        return std::unexpected{
+            fmt::format("{}: there is no device model {}", entry.where, entry.spec.model)};
+    auto& endpoint = parts.endpoints.emplace_back(
+        std::make_unique<iommu::Endpoint>(*parts.iommu, entry.bdf.text()));
+
+    // The device is made first and powered on with its BARs in place, which depend on what it is.
+    pci::BarAddresses addresses{};
+    auto const make = [&](pci::Bus& bus) {
+        auto device = model->create(entry.spec, bus);
+        if (device) addresses = bars.place((*device)->identity());
+        return device;
+    };
+    auto function = pci::Function::create(*endpoint, *parts.memory, make, addresses);
+    if (!function) return std::unexpected{fmt::format("{}: {}", entry.where, function.error())};
+    parts.functions.push_back(std::move(*function));
+    return {};
+}
+
+void make_door(Parts& parts, Description const& description)
+{
+    parts.group_numbers = assign_groups(description);
+    std::map<unsigned, std::vector<pci::Function*>> members;
+    for (std::size_t i = 0; i < parts.functions.size(); ++i)
+        members[parts.group_numbers[i]].push_back(parts.functions[i].get());
+
+    std::vector<uapi::Door::GroupEntry> entries;
+    for (auto const& [number, functions] : members) {
+        std::vector<iommu::Endpoint*> endpoints;
+        for (auto* const function : functions) endpoints.push_back(&function->endpoint());
+        auto const& group = parts.groups.emplace_back(
+            std::make_unique<type1::Group>(number, *parts.iommu, std::move(endpoints)));
+        entries.push_back({number, group.get(), functions});
+    }
+    parts.settings.emplace(settings_of(description, parts));
+    parts.door.emplace(*parts.settings, std::move(entries));
+}
+
+}  // namespace
+
+struct Machine::Impl {
+    Impl(Description const& what, host::Process& client) : description{what}, process{client} {}
+
+    Description description;
+    host::Process& process;
+    Parts parts;
+};
+
+Machine::Machine(std::unique_ptr<Impl> impl) : impl_{std::move(impl)} {}
+Machine::~Machine() = default;
+
+Checked<std::unique_ptr<Machine>> Machine::build(Description const& description,
+                                                 host::Process& process)
+{
+    auto impl = std::make_unique<Impl>(description, process);
+    auto& parts = impl->parts;
+    auto const& host = description.host;
+    parts.memory = std::make_unique<host::Memory>(
+        host::Memory::Options{host.page_size, host.frames, host.frame_seed});
+    auto iommu = iommu::Iommu::create(description.iommu);
+    if (!iommu)
+        return std::unexpected{fmt::format("machine {}: its IOMMU cannot be made ({})",
+                                           description.name, name(iommu.error()))};
+    parts.iommu = std::move(*iommu);
+    BarAllocator bars;
+    for (auto const& entry : description.devices)
+        if (auto const added = add_function(parts, entry, bars); !added)
+            return std::unexpected{added.error()};
+    make_door(parts, description);
+    return std::unique_ptr<Machine>{new Machine{std::move(impl)}};
+}
+
+uapi::Door& Machine::door() { return *impl_->parts.door; }
+host::Memory& Machine::memory() { return *impl_->parts.memory; }
+Description const& Machine::description() const { return impl_->description; }
+
+std::vector<Face> Machine::faces() const
+{
+    std::vector<Face> faces;
+    for (std::size_t i = 0; i < impl_->parts.functions.size(); ++i)
+        faces.push_back(face_of(*impl_->parts.functions[i], impl_->description.devices[i].bdf,
+                                impl_->parts.group_numbers[i]));
+    return faces;
+}
+
+void Machine::publish(Counters& counters) const
+{
+    publish_parts(impl_->parts, impl_->description, impl_->process, counters);
+}
+
+}  // namespace pinfold::machine

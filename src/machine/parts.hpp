@@ -1,0 +1,39 @@
+// What a machine is made of, in the order in which it is made; later parts use earlier ones.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "host/memory.hpp"
+#include "host/process.hpp"
+#include "iommu/iommu.hpp"
+#include "machine/description.hpp"
+#include "machine/face.hpp"
+#include "pci/function.hpp"
+#include "type1/activity.hpp"
+#include "type1/group.hpp"
+#include "type1/settings.hpp"
+#include "uapi/door.hpp"
+
+namespace pinfold::machine {
+
+struct Counters;
+
+struct Parts {
+    std::unique_ptr<host::Memory> memory;
+    std::unique_ptr<iommu::Iommu> iommu;
+    std::vector<std::unique_ptr<iommu::Endpoint>> endpoints;  // in the order of devices
+    std::vector<std::unique_ptr<pci::Function>> functions;    // likewise
+    std::vector<unsigned> group_numbers;                      // likewise
+    std::vector<std::unique_ptr<type1::Group>> groups;
+    type1::Activity activity;
+    std::optional<type1::Settings> settings;
+    std::optional<uapi::Door> door;
+};
+
+Face face_of(pci::Function const& function, Bdf bdf, unsigned group);
+void publish_parts(Parts const& parts, Description const& description, host::Process& process,
+                   Counters& counters);
+
+}  // namespace pinfold::machine
