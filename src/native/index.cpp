@@ -2,13 +2,12 @@
 
 #include <bit>
 #include <iterator>
-#include <mutex>
 
 namespace pinfold::native {
 
 Result<> Index::map(IovaRange iova, Paddr paddr, Prot prot)
 {
-    std::unique_lock const lock{mutex_};
+    std::lock_guard const lock{mutex_};
     auto const before = at_or_before(iova.last);
     if (before != entries_.end() && before->second.last >= iova.start)
         return fail(Errno::addrinuse);
@@ -18,7 +17,7 @@ Result<> Index::map(IovaRange iova, Paddr paddr, Prot prot)
 
 std::uint64_t Index::unmap(IovaRange range)
 {
-    std::unique_lock const lock{mutex_};
+    std::lock_guard const lock{mutex_};
     std::uint64_t bytes = 0;
     auto entry = entries_.find(range.start);
     while (entry != entries_.end()) {
@@ -33,7 +32,7 @@ std::uint64_t Index::unmap(IovaRange range)
 
 std::optional<Index::Entry> Index::find(Iova iova) const
 {
-    std::shared_lock const lock{mutex_};
+    std::lock_guard const lock{mutex_};
     auto const entry = at_or_before(iova);
     if (entry == entries_.end() || entry->second.last < iova) return std::nullopt;
     return Entry{{entry->first, entry->second.last}, entry->second.paddr, entry->second.prot};
@@ -41,7 +40,7 @@ std::optional<Index::Entry> Index::find(Iova iova) const
 
 std::array<std::uint64_t, 64> Index::sizes() const
 {
-    std::shared_lock const lock{mutex_};
+    std::lock_guard const lock{mutex_};
     std::array<std::uint64_t, 64> counts{};
     for (auto const& [start, value] : entries_)
         ++counts[static_cast<unsigned>(std::bit_width(value.last - start + 1)) - 1];
@@ -50,7 +49,7 @@ std::array<std::uint64_t, 64> Index::sizes() const
 
 std::uint64_t Index::bytes() const
 {
-    std::shared_lock const lock{mutex_};
+    std::lock_guard const lock{mutex_};
     return entries_.size() * sizeof(Entries::value_type);
 }
 

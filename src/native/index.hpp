@@ -9,8 +9,8 @@
 
 #include <array>
 #include <cstdint>
+#include <mutex>
 #include <optional>
-#include <shared_mutex>
 
 #include "base/address.hpp"
 #include "base/prot.hpp"
@@ -52,7 +52,7 @@ private:
 
     Entries::const_iterator at_or_before(Iova iova) const;
 
-    mutable std::shared_mutex mutex_;
+    mutable std::mutex mutex_;  // not a shared one: readers in turns would starve the writer
     Entries entries_;
 };
 

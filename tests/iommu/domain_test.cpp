@@ -2,9 +2,7 @@
 
 #include <gtest/gtest.h>
 
-#include "base/read_section.hpp"
-#include "iommu/iommu.hpp"
-#include "support/raw_walk.hpp"
+#include "iommu/unit.hpp"
 
 namespace pinfold::iommu {
 namespace {
@@ -12,45 +10,9 @@ namespace {
 constexpr std::uint64_t kPage = 0x1000;
 constexpr std::uint64_t k2MBytes = 0x200000;
 
-struct Unit {
-    explicit Unit(Iommu::Options options = {})
-        : iommu{Iommu::create(std::move(options)).value()}, domain{iommu->create_domain().value()}
-    {
-    }
-
-    Result<> map(std::uint64_t iova, std::uint64_t paddr, std::uint64_t size,
-                 Prot prot = Prot::read_write)
-    {
-        return domain->map(Iova{iova}, Paddr{paddr}, size, prot);
-    }
-    std::uint64_t unmap(std::uint64_t iova, std::uint64_t size)
-    {
-        Gather gather;
-        std::uint64_t const bytes = domain->unmap(Iova{iova}, size, gather);
-        domain->sync(gather);
-        return bytes;
-    }
-    test::RawTree raw() const
-    {
-        auto const table = domain->raw_table().value();
-        return test::raw_walk(table.root.raw(), table.levels);
-    }
-
-    std::unique_ptr<Iommu> iommu;
-    std::unique_ptr<Domain> domain;
-};
-
-Iommu::Options native(unsigned width = 64)
-{
-    return {.model = Model::native,
-            .page_sizes = PageSizes{~0xfffULL},
-            .address_width = width,
-            .reserved = {}};
-}
-
 TEST(Domain, what_is_mapped_is_found_and_gone_after_unmap)
 {
-    for (auto const& options : {Iommu::Options{}, native(39)}) {
+    for (auto const& options : {Iommu::Options{}, native_options()}) {
         Unit unit{options};
         ASSERT_TRUE(unit.map(0x10000, 0x7000000, 3 * kPage));
         EXPECT_EQ(unit.domain->iova_to_phys(Iova{0x12345}), Paddr{0x7002345});
@@ -62,7 +24,7 @@ TEST(Domain, what_is_mapped_is_found_and_gone_after_unmap)
 
 TEST(Domain, what_is_misaligned_empty_or_without_rights_is_EINVAL)
 {
-    for (auto const& options : {Iommu::Options{}, native(39)}) {
+    for (auto const& options : {Iommu::Options{}, native_options()}) {
         Unit unit{options};
         EXPECT_EQ(unit.map(0x10001, 0x1000, kPage), fail(Errno::inval));
         EXPECT_EQ(unit.map(0x10000, 0x1800, kPage), fail(Errno::inval));
@@ -74,7 +36,7 @@ TEST(Domain, what_is_misaligned_empty_or_without_rights_is_EINVAL)
 
 TEST(Domain, outside_the_aperture_is_ERANGE_and_a_wrap_EOVERFLOW)
 {
-    for (auto const& options : {Iommu::Options{}, native(39)}) {
+    for (auto const& options : {Iommu::Options{}, native_options()}) {
         Unit unit{options};
         EXPECT_EQ(unit.map(0x80'0000'0000, 0, kPage), fail(Errno::range));
         EXPECT_EQ(unit.map(0x7f'ffff'f000, 0, 2 * kPage), fail(Errno::range));
@@ -91,7 +53,7 @@ TEST(Domain, outside_the_aperture_is_ERANGE_and_a_wrap_EOVERFLOW)
 
 TEST(Domain, what_is_mapped_already_is_EADDRINUSE_and_stays)
 {
-    for (auto const& options : {Iommu::Options{}, native(39)}) {
+    for (auto const& options : {Iommu::Options{}, native_options()}) {
         Unit unit{options};
         ASSERT_TRUE(unit.map(0x12000, 0xa000, kPage));
         EXPECT_EQ(unit.map(0x10000, 0xb000, 4 * kPage), fail(Errno::addrinuse));
@@ -147,12 +109,54 @@ TEST(Domain, coherency_is_a_bit_in_every_leaf_mapped_afterwards)
     ASSERT_TRUE(unit.map(0, 0x5000, kPage));
     EXPECT_TRUE(unit.domain->enforce_coherency());
     ASSERT_TRUE(unit.map(k2MBytes, 2 * k2MBytes, k2MBytes));
-    auto const table = unit.domain->raw_table().value();
-    EXPECT_EQ(test::raw_word(table.root.raw(), table.levels, 0), 0x5003);
-    EXPECT_EQ(test::raw_word(table.root.raw(), table.levels, k2MBytes), 0x400883);
+    EXPECT_EQ(unit.word(0), 0x5003);
+    EXPECT_EQ(unit.word(k2MBytes), 0x400883);
 
     Unit without{{.reserved = {}, .enforces_coherency = false}};
     EXPECT_FALSE(without.domain->enforce_coherency());
+}
+
+// From a domain with no page to spare up to one that has enough.
+TEST(Domain, a_failed_map_leaves_nothing_behind)
+{
+    std::uint64_t const edge = 1ULL << 39;
+    for (std::uint64_t budget = 0; budget <= 7; ++budget) {
+        auto iommu = Iommu::create({.address_width = 48, .reserved = {}, .table_budget = budget});
+        if (budget == 0) {
+            EXPECT_EQ((*iommu)->create_domain(), fail(Errno::nomem));
+            continue;
+        }
+        Unit unit{{.address_width = 48, .reserved = {}, .table_budget = budget}};
+        ASSERT_TRUE(unit.endpoint->attach(*unit.domain));
+        auto const done = unit.map(edge - kPage, 0x1000, 2 * kPage);
+        EXPECT_EQ(done.has_value(), budget == 7);
+        EXPECT_EQ(unit.raw().leaves.size(), budget == 7 ? 2 : 0);
+        EXPECT_EQ(unit.domain->leaves()[12], budget == 7 ? 2 : 0);
+        EXPECT_EQ(unit.read(edge - kPage), budget == 7 ? 0x1000 : 0);
+        EXPECT_TRUE(done || done.error() == Errno::nomem);
+    }
+}
+
+TEST(Domain, a_domain_that_goes_gives_its_table_pages_back)
+{
+    Unit unit{{.reserved = {}, .table_budget = 4}};
+    for (int i = 0; i < 3; ++i) {
+        ASSERT_TRUE(unit.map(0, 0x1000, k2MBytes));
+        unit.domain.reset();
+        unit.domain = unit.iommu->create_domain().value();
+    }
+}
+
+TEST(Domain, a_roll_back_reaches_what_a_device_has_cached_meanwhile)
+{
+    Unit unit;
+    ASSERT_TRUE(unit.endpoint->attach(*unit.domain));
+    ASSERT_TRUE(unit.map(2 * kPage, 0xa000, kPage));
+    std::uint64_t const generation = unit.endpoint->iotlb().generation();
+    EXPECT_EQ(unit.map(0, 0xb000, 3 * kPage), fail(Errno::addrinuse));
+    EXPECT_NE(unit.endpoint->iotlb().generation(), generation);
+    EXPECT_EQ(unit.read(0), 0);
+    EXPECT_EQ(unit.read(2 * kPage), 0xa000);
 }
 
 }  // namespace

@@ -67,9 +67,8 @@ private:
     std::uint64_t largest(std::uint64_t iova, std::uint64_t paddr, std::uint64_t left) const
     {
         std::uint64_t best = 0;
-        for (unsigned lg2 = 0; lg2 < 64; ++lg2) {
-            std::uint64_t const bytes = std::uint64_t{1} << lg2;
-            if (!sizes_.has(PageSize::lg2_of(lg2))) continue;
+        for (std::uint64_t sizes = sizes_.bitmap(); sizes != 0; sizes &= sizes - 1) {
+            std::uint64_t const bytes = sizes & -sizes;
             if (iova % bytes == 0 && paddr % bytes == 0 && bytes <= left) best = bytes;
         }
         return best;

@@ -1,4 +1,4 @@
-// Every map followed by every unmap on the tiny format, against the slow model.
+// Every map followed by every unmap that touches it on the tiny format, against the slow model.
 #include <gtest/gtest.h>
 
 #include "pagetable/leaf_model.hpp"
@@ -27,6 +27,11 @@ std::shared_ptr<TableMemory> tiny_memory()
 struct Span {
     std::uint64_t start;
     std::uint64_t size;
+
+    bool touches(Span other) const
+    {
+        return start <= other.start + other.size && other.start <= start + size;
+    }
 };
 
 std::vector<Span> every_range()
@@ -38,21 +43,21 @@ std::vector<Span> every_range()
     return ranges;
 }
 
-// "" or the first difference.
-std::string difference(RadixTable<Tiny> const& table, test::LeafModel const& model)
+// Whether each granule is translated as the model says; a failure names the first that is not.
+testing::AssertionResult same(RadixTable<Tiny> const& table, test::LeafModel const& model)
 {
-    for (std::uint64_t iova = 0; iova <= kLast; iova += kGranule) {
-        auto const leaf = table.walk(Iova{iova + 5});
-        auto const expected = model.find(iova + 5);
-        std::string const here = "at " + std::to_string(iova);
-        if (leaf.has_value() != (expected != model.leaves().end())) return here + ": presence";
-        if (!leaf) continue;
-        if (leaf->iova.start.raw() != expected->first) return here + ": start";
-        if (leaf->iova.size() != expected->second.bytes) return here + ": size";
-        if (leaf->paddr.raw() != expected->second.paddr) return here + ": paddr";
-        if (leaf->prot != expected->second.prot) return here + ": prot";
+    for (std::uint64_t iova = 5; iova <= kLast; iova += kGranule) {
+        auto const leaf = table.walk(Iova{iova});
+        auto const expected = model.find(iova);
+        bool const mapped = expected != model.leaves().end();
+        if (!leaf && !mapped) continue;
+        if (leaf && mapped && leaf->iova.start.raw() == expected->first &&
+            leaf->iova.size() == expected->second.bytes &&
+            leaf->paddr.raw() == expected->second.paddr && leaf->prot == expected->second.prot)
+            continue;
+        return testing::AssertionFailure() << "differs at " << iova;
     }
-    return {};
+    return testing::AssertionSuccess();
 }
 
 class EveryMap : public testing::TestWithParam<std::tuple<std::uint64_t, std::uint64_t>> {};
@@ -63,22 +68,23 @@ TEST_P(EveryMap, followed_by_every_unmap_does_what_the_model_does)
     auto const memory = tiny_memory();
     auto const ranges = every_range();
     std::uint64_t unmap_number = 0;
-    for (auto const [map_start, map_size] : ranges) {
+    for (auto const map : ranges) {
         for (std::size_t i = unmap_number++ % kStride; i < ranges.size(); i += kStride) {
+            if (!map.touches(ranges[i])) continue;
             auto table = RadixTable<Tiny>::create(memory, 3, PageSizes{sizes}).value();
             test::LeafModel model{PageSizes{sizes}, kLast};
-            std::uint64_t const paddr = 0x10000 + map_start + paddr_offset;
+            std::uint64_t const paddr = 0x10000 + map.start + paddr_offset;
             std::uint64_t mapped = 0;
             std::uint64_t expected = 0;
-            auto const done = table->map(Iova{map_start}, Paddr{paddr}, map_size, Prot::write,
+            auto const done = table->map(Iova{map.start}, Paddr{paddr}, map.size, Prot::write,
                                          Snoop::as_asked, mapped);
-            ASSERT_EQ(done, model.map(map_start, paddr, map_size, Prot::write, expected));
+            ASSERT_EQ(done, model.map(map.start, paddr, map.size, Prot::write, expected));
             ASSERT_EQ(mapped, expected);
             auto const [start, size] = ranges[i];
             ASSERT_EQ(table->unmap(Iova{start}, size), model.unmap(start, size))
-                << "map " << map_start << "+" << map_size << ", unmap " << start << "+" << size;
-            ASSERT_EQ(difference(*table, model), "")
-                << "map " << map_start << "+" << map_size << ", unmap " << start << "+" << size;
+                << "map " << map.start << "+" << map.size << ", unmap " << start << "+" << size;
+            ASSERT_TRUE(same(*table, model))
+                << "map " << map.start << "+" << map.size << ", unmap " << start << "+" << size;
         }
     }
     EXPECT_EQ(memory->pages_in_use(), 0);
@@ -96,8 +102,9 @@ TEST(EveryMapOverMap, is_refused_or_done_as_the_model_says)
     auto const memory = tiny_memory();
     auto const ranges = every_range();
     std::uint64_t first_number = 0;
-    for (auto const [first_start, first_size] : ranges) {
+    for (auto const first : ranges) {
         for (std::size_t i = first_number++ % kStride; i < ranges.size(); i += kStride) {
+            if (!first.touches(ranges[i])) continue;
             auto table = RadixTable<Tiny>::create(memory, 3, kAllSizes).value();
             test::LeafModel model{kAllSizes, kLast};
             auto map = [&](Span range, std::uint64_t paddr) {
@@ -108,11 +115,10 @@ TEST(EveryMapOverMap, is_refused_or_done_as_the_model_says)
                 ASSERT_EQ(done, model.map(range.start, paddr, range.size, Prot::read, expected));
                 ASSERT_EQ(mapped, expected);
             };
-            ASSERT_NO_FATAL_FAILURE(map({first_start, first_size}, first_start));
+            ASSERT_NO_FATAL_FAILURE(map(first, first.start));
             ASSERT_NO_FATAL_FAILURE(map(ranges[i], ranges[i].start + 0x1000));
-            ASSERT_EQ(difference(*table, model), "")
-                << first_start << "+" << first_size << ", then " << ranges[i].start << "+"
-                << ranges[i].size;
+            ASSERT_TRUE(same(*table, model)) << first.start << "+" << first.size << ", then "
+                                             << ranges[i].start << "+" << ranges[i].size;
         }
     }
     EXPECT_EQ(memory->pages_in_use(), 0);
@@ -138,7 +144,7 @@ TEST(EveryRange, maps_over_the_empty_tables_that_single_unmaps_leave)
         ASSERT_TRUE(model.map(start, start, size, Prot::read, expected));
         ASSERT_TRUE(
             table->map(Iova{start}, Paddr{start}, size, Prot::read, Snoop::as_asked, mapped));
-        ASSERT_EQ(difference(*table, model), "") << start << "+" << size;
+        ASSERT_TRUE(same(*table, model)) << start << "+" << size;
 
         ASSERT_EQ(table->table_pages(), 1 + 4 + 16);  // retired, not yet released
         std::uint64_t covered = 0;

@@ -1,0 +1,188 @@
+// Devices that access while somebody maps and unmaps.
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <chrono>
+#include <thread>
+#include <vector>
+
+#include "iommu/unit.hpp"
+
+namespace pinfold::iommu {
+namespace {
+
+constexpr std::uint64_t kPage = 0x1000;
+constexpr std::uint64_t k2MBytes = 0x200000;
+
+class Concurrency : public testing::TestWithParam<Model> {
+protected:
+    Concurrency() : unit{GetParam() == Model::vtd ? Iommu::Options{} : native_options()}
+    {
+        EXPECT_TRUE(unit.endpoint->attach(*unit.domain));
+    }
+    Unit unit;
+};
+
+// The access is held open until the unmap has had ample time to return too early.
+TEST_P(Concurrency, sync_waits_for_the_access_that_uses_the_old_translation)
+{
+    ASSERT_TRUE(unit.map(0, 0x5000, kPage));
+    std::atomic<bool> inside{false};
+    std::atomic<bool> synced{false};
+    bool synced_too_early = false;
+    std::thread device{[&] {
+        ReadSection const section;
+        EXPECT_TRUE(unit.endpoint->translate(Iova{0}, Access::read));
+        inside = true;
+        std::this_thread::sleep_for(std::chrono::milliseconds{50});
+        synced_too_early = synced;
+    }};
+    while (!inside) std::this_thread::yield();
+    EXPECT_EQ(unit.unmap(0, kPage), kPage);
+    synced = true;
+    device.join();
+    EXPECT_FALSE(synced_too_early);
+}
+
+TEST_P(Concurrency, block_and_the_end_of_a_domain_wait_for_the_access_under_way)
+{
+    for (bool const by_domain : {false, true}) {
+        auto domain = unit.iommu->create_domain().value();
+        ASSERT_TRUE(domain->map(Iova{0}, Paddr{0x5000}, kPage, Prot::read));
+        ASSERT_TRUE(unit.endpoint->attach(*domain));
+        std::atomic<bool> inside{false};
+        std::atomic<bool> left{false};
+        bool left_too_early = false;
+        std::thread device{[&] {
+            ReadSection const section;
+            EXPECT_TRUE(unit.endpoint->translate(Iova{0}, Access::read));
+            inside = true;
+            std::this_thread::sleep_for(std::chrono::milliseconds{50});
+            left_too_early = left;
+        }};
+        while (!inside) std::this_thread::yield();
+        if (by_domain)
+            domain.reset();
+        else
+            unit.endpoint->block();
+        left = true;
+        device.join();
+        EXPECT_FALSE(left_too_early);
+    }
+}
+
+// Each map call gets a fresh number as its paddr. A number is dead once its unmap has been synced,
+// and no access that ends after that may have got it: not from the table, not from the IOTLB, and
+// not from a fill that came late.
+TEST_P(Concurrency, a_dead_translation_is_never_used)
+{
+    constexpr std::uint64_t kRounds = 1'000;
+    constexpr std::uint64_t kPages = 3;
+    std::atomic<std::uint64_t> last_dead{0};
+    std::atomic<bool> stop{false};
+    std::atomic<std::uint64_t> wrong{0};
+    std::atomic<std::uint64_t> found{0};
+    std::uint64_t const start = k2MBytes - kPage;  // in two tables
+    auto device = [&] {
+        std::uint64_t page = 0;
+        while (!stop) {
+            page = (page + 1) % kPages;
+            ReadSection const section;
+            std::uint64_t const dead = last_dead;
+            auto const segment = unit.endpoint->translate(Iova{start + page * kPage}, Access::read);
+            if (!segment) continue;
+            ++found;
+            std::uint64_t const number = segment->paddr.raw() / (kPages * kPage);
+            bool const right_page = segment->paddr.raw() % (kPages * kPage) == page * kPage;
+            if (number <= dead || number <= last_dead || !right_page) ++wrong;
+        }
+    };
+    std::thread one{device};
+    std::thread other{device};
+    for (std::uint64_t number = 1; number <= kRounds; ++number) {
+        ASSERT_TRUE(unit.map(start, number * kPages * kPage, kPages * kPage));
+        if (number % 8 == 0) std::this_thread::yield();
+        ASSERT_EQ(unit.unmap(start, kPages * kPage), kPages * kPage);
+        last_dead = number;
+    }
+    stop = true;
+    one.join();
+    other.join();
+    EXPECT_EQ(wrong, 0);
+}
+
+// Tables come and go under the readers: 2 MiB as 512 leaves, then as one, in turns.
+TEST_P(Concurrency, walks_beside_table_changes_find_all_or_nothing)
+{
+    std::atomic<bool> stop{false};
+    std::atomic<std::uint64_t> wrong{0};
+    std::thread walker{[&] {
+        for (std::uint64_t iova = 0; !stop; iova = (iova + 7 * kPage) % (2 * k2MBytes)) {
+            ReadSection const section;
+            auto const leaf = unit.domain->walk(Iova{iova});
+            if (!leaf) continue;
+            // One mapping is the identity, the other is a page off.
+            std::uint64_t const offset = leaf->paddr.raw() - leaf->iova.start.raw();
+            if (offset != 4 * k2MBytes && offset != 4 * k2MBytes + kPage) ++wrong;
+            if (!leaf->iova.contains(Iova{iova})) ++wrong;
+        }
+    }};
+    for (std::uint64_t round = 0; round < 1'000; ++round) {
+        std::uint64_t const paddr = 4 * k2MBytes + round % 2 * kPage;
+        ASSERT_TRUE(unit.map(0, paddr, 2 * k2MBytes));
+        if (round % 4 == 0 && GetParam() == Model::vtd) {
+            // Page by page leaves empty tables for the next round to map over.
+            Gather gather;
+            for (std::uint64_t iova = 0; iova < 2 * k2MBytes;) {
+                std::uint64_t const bytes = unit.domain->unmap(Iova{iova}, kPage, gather);
+                ASSERT_NE(bytes, 0);
+                iova += bytes;
+            }
+            unit.domain->sync(gather);
+        } else {
+            ASSERT_EQ(unit.unmap(0, 2 * k2MBytes), 2 * k2MBytes);
+        }
+    }
+    stop = true;
+    walker.join();
+    EXPECT_EQ(wrong, 0);
+}
+
+// Between two domains whose tables differ: an access sees one or the other, and the new one only
+// once attach() has returned.
+TEST_P(Concurrency, an_attach_is_complete_when_it_returns)
+{
+    auto const other = unit.iommu->create_domain().value();
+    ASSERT_TRUE(unit.map(0, 1 * kPage, kPage));
+    ASSERT_TRUE(other->map(Iova{0}, Paddr{2 * kPage}, kPage, Prot::read));
+    std::atomic<std::uint64_t> wrong{0};
+    std::atomic<bool> stop{false};
+    std::atomic<std::uint64_t> settled{0};  // the paddr that accesses must get; 0: either
+    std::thread device{[&] {
+        while (!stop) {
+            ReadSection const section;
+            std::uint64_t const before = settled;
+            auto const segment = unit.endpoint->translate(Iova{0}, Access::read);
+            if (!segment || (before != 0 && before == settled && segment->paddr.raw() != before))
+                ++wrong;
+        }
+    }};
+    for (std::uint64_t round = 0; round < 1'000; ++round) {
+        settled = 0;
+        wait_for_readers();  // whoever saw the old value of `settled` is done
+        ASSERT_TRUE(unit.endpoint->attach(round % 2 == 0 ? *other : *unit.domain));
+        settled = round % 2 == 0 ? 2 * kPage : kPage;
+        std::this_thread::yield();
+    }
+    stop = true;
+    device.join();
+    EXPECT_EQ(wrong, 0);
+}
+
+INSTANTIATE_TEST_SUITE_P(Models, Concurrency, testing::Values(Model::vtd, Model::native),
+                         [](auto const& test) {
+                             return test.param == Model::vtd ? "vtd" : "native";
+                         });
+
+}  // namespace
+}  // namespace pinfold::iommu

@@ -1,0 +1,127 @@
+#include "iommu/iotlb.hpp"
+
+#include <gtest/gtest.h>
+
+#include <thread>
+#include <vector>
+
+namespace pinfold::iommu {
+namespace {
+
+constexpr std::uint64_t kPage = 0x1000;
+constexpr std::uint64_t kSpan = Iotlb::kEntries * kPage;  // pages so far apart share an entry
+
+constexpr IovaRange range(std::uint64_t start, std::uint64_t size)
+{
+    return {Iova{start}, Iova{start + size - 1}};
+}
+
+void fill(Iotlb& iotlb, std::uint64_t iova, IovaRange leaf, std::uint64_t paddr,
+          Prot prot = Prot::read_write)
+{
+    iotlb.fill(Iova{iova}, leaf, Paddr{paddr}, prot, iotlb.generation());
+}
+
+TEST(Iotlb, keeps_what_it_is_given_for_that_page_only)
+{
+    Iotlb iotlb;
+    EXPECT_FALSE(iotlb.lookup(Iova{0}));
+    fill(iotlb, 0x5123, range(0x5000, kPage), 0x9000, Prot::read);
+    auto const entry = iotlb.lookup(Iova{0x5678});
+    ASSERT_TRUE(entry);
+    EXPECT_EQ(entry->paddr, Paddr{0x9678});
+    EXPECT_EQ(entry->size, kPage - 0x678);
+    EXPECT_EQ(entry->prot, Prot::read);
+    EXPECT_FALSE(iotlb.lookup(Iova{0x6000}));
+    EXPECT_FALSE(iotlb.lookup(Iova{0x4fff}));
+    EXPECT_FALSE(iotlb.lookup(Iova{0x5000 + kSpan}));
+    EXPECT_EQ(iotlb.hits(), 1);
+    EXPECT_EQ(iotlb.misses(), 4);
+}
+
+TEST(Iotlb, the_first_and_the_last_page_can_be_cached)
+{
+    Iotlb iotlb;
+    std::uint64_t const top = ~std::uint64_t{0};
+    fill(iotlb, 0, range(0, kPage), 0);
+    fill(iotlb, top, range(top - kPage + 1, kPage), 0x3000);
+    EXPECT_EQ(iotlb.lookup(Iova{0})->paddr, Paddr{0});
+    EXPECT_EQ(iotlb.lookup(Iova{top})->paddr, Paddr{0x3fff});
+    EXPECT_EQ(iotlb.lookup(Iova{top})->size, 1);
+}
+
+TEST(Iotlb, a_large_leaf_is_cached_by_page_and_says_how_far_it_goes)
+{
+    Iotlb iotlb;
+    fill(iotlb, 0x203040, range(0x200000, 0x200000), 0x800000);
+    auto const entry = iotlb.lookup(Iova{0x203040});
+    ASSERT_TRUE(entry);
+    EXPECT_EQ(entry->paddr, Paddr{0x803040});
+    EXPECT_EQ(entry->size, 0x400000 - 0x203040);
+    EXPECT_FALSE(iotlb.lookup(Iova{0x204000}));
+}
+
+TEST(Iotlb, an_invalidation_takes_what_it_overlaps_and_nothing_else)
+{
+    Iotlb iotlb;
+    fill(iotlb, 0x1000, range(0x1000, kPage), 0x1000);
+    fill(iotlb, 0x2000, range(0x2000, kPage), 0x2000);
+    fill(iotlb, 0x3000, range(0x3000, kPage), 0x3000);
+    fill(iotlb, 0x200000, range(0x200000, 0x200000), 0);
+    iotlb.invalidate(range(0x2000, kPage));
+    EXPECT_TRUE(iotlb.lookup(Iova{0x1000}));
+    EXPECT_FALSE(iotlb.lookup(Iova{0x2000}));
+    EXPECT_TRUE(iotlb.lookup(Iova{0x3000}));
+    iotlb.invalidate(range(0x3ff000, kPage));  // the end of the leaf cached at its start
+    EXPECT_FALSE(iotlb.lookup(Iova{0x200000}));
+    iotlb.invalidate_all();
+    EXPECT_FALSE(iotlb.lookup(Iova{0x1000}));
+    EXPECT_FALSE(iotlb.lookup(Iova{0x3000}));
+}
+
+TEST(Iotlb, a_fill_that_was_walked_before_an_invalidation_is_dropped)
+{
+    Iotlb iotlb;
+    std::uint64_t const before = iotlb.generation();
+    iotlb.invalidate(range(0x8000, kPage));
+    iotlb.fill(Iova{0x5000}, range(0x5000, kPage), Paddr{0x9000}, Prot::read, before);
+    EXPECT_FALSE(iotlb.lookup(Iova{0x5000}));
+}
+
+// Pages that share an entry, each with a paddr and rights that follow from its iova.
+TEST(Iotlb, an_entry_is_never_torn)
+{
+    Iotlb iotlb;
+    constexpr std::uint64_t kEnough = 100'000;
+    std::atomic<std::uint64_t> torn{0};
+    std::atomic<std::uint64_t> found{0};
+    auto const prot_of = [](std::uint64_t i) { return static_cast<Prot>(1 + i % 3); };
+    auto const size_of = [](std::uint64_t i) { return (1 + i % 5) * kPage; };
+    auto reader = [&] {
+        for (std::uint64_t i = 0; found < kEnough; i = (i + 1) % 7) {
+            auto const entry = iotlb.lookup(Iova{i * kSpan});
+            if (!entry) continue;
+            ++found;
+            if (entry->paddr.raw() != (i + 1) * 0x10000 || entry->prot != prot_of(i) ||
+                entry->size != size_of(i))
+                ++torn;
+        }
+    };
+    auto filler = [&](std::uint64_t step) {
+        for (std::uint64_t n = 0; found < kEnough; ++n) {
+            std::uint64_t const i = n * step % 7;
+            fill(iotlb, i * kSpan, range(i * kSpan, size_of(i)), (i + 1) * 0x10000, prot_of(i));
+            if (n % 64 == 0) iotlb.invalidate(range(i * kSpan, kPage));
+        }
+    };
+    std::thread reading{reader};
+    std::thread one{filler, 1};
+    std::thread other{filler, 3};
+    one.join();
+    other.join();
+    reading.join();
+    EXPECT_EQ(torn, 0);
+}
+
+}  // namespace
+}  // namespace pinfold::iommu

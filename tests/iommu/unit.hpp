@@ -1,0 +1,69 @@
+// One IOMMU, one domain and one endpoint, for tests.
+#pragma once
+
+#include <memory>
+#include <utility>
+
+#include "base/read_section.hpp"
+#include "iommu/endpoint.hpp"
+#include "iommu/iommu.hpp"
+#include "support/raw_walk.hpp"
+
+namespace pinfold::iommu {
+
+struct Unit {
+    explicit Unit(Iommu::Options options = {})
+        : iommu{Iommu::create(std::move(options)).value()},
+          domain{iommu->create_domain().value()},
+          endpoint{std::make_unique<Endpoint>(*iommu, "0000:00:04.0")}
+    {
+    }
+
+    Result<> map(std::uint64_t iova, std::uint64_t paddr, std::uint64_t size,
+                 Prot prot = Prot::read_write)
+    {
+        return domain->map(Iova{iova}, Paddr{paddr}, size, prot);
+    }
+    std::uint64_t unmap(std::uint64_t iova, std::uint64_t size)
+    {
+        Gather gather;
+        std::uint64_t const bytes = domain->unmap(Iova{iova}, size, gather);
+        domain->sync(gather);
+        return bytes;
+    }
+    std::optional<Endpoint::Segment> access(std::uint64_t iova, Access access)
+    {
+        ReadSection const section;
+        return endpoint->translate(Iova{iova}, access);
+    }
+    // Where a read leads; 0: it faults.
+    std::uint64_t read(std::uint64_t iova)
+    {
+        auto const segment = access(iova, Access::read);
+        return segment ? segment->paddr.raw() : 0;
+    }
+    test::RawTree raw() const
+    {
+        auto const table = domain->raw_table().value();
+        return test::raw_walk(table.root.raw(), table.levels);
+    }
+    std::uint64_t& word(std::uint64_t iova) const
+    {
+        auto const table = domain->raw_table().value();
+        return test::raw_word(table.root.raw(), table.levels, iova);
+    }
+
+    std::unique_ptr<Iommu> iommu;
+    std::unique_ptr<Domain> domain;
+    std::unique_ptr<Endpoint> endpoint;
+};
+
+inline Iommu::Options native_options(unsigned width = 39)
+{
+    return {.model = Model::native,
+            .page_sizes = PageSizes{~0xfffULL},
+            .address_width = width,
+            .reserved = {}};
+}
+
+}  // namespace pinfold::iommu
