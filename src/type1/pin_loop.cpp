@@ -26,7 +26,12 @@ void unpin_all(Dma& dma, host::Memory& memory, Domains& domains)
 }
 
 PinLoop::PinLoop(Dma& dma, host::Memory& memory, Domains& domains, Limits limits)
-    : dma_{dma}, memory_{memory}, domains_{domains}, limits_{limits}, page_size_{memory.page_size()}
+    : dma_{dma},
+      memory_{memory},
+      domains_{domains},
+      limits_{limits},
+      page_size_{memory.page_size()},
+      pages_{dma.range.size() >> page_size_.lg2()}
 {
 }
 
