@@ -197,8 +197,11 @@ machine::Checked<void> write_tree(fs::path const& state, Description const& mach
     tree.file(fs::path{PINFOLD_NODE_DIR} / PINFOLD_NODE_CONTAINER, "", 0666);
     write_driver(tree);
     write_modules(tree, machine);
-    if (auto const fine = tree.result(); !fine) return fine;
+    return tree.result();
+}
 
+machine::Checked<void> write_device_files(fs::path const& state, std::span<Face const> faces)
+{
     TreeWriter devices{state};
     devices.directory(PINFOLD_DIR_DEVICES);
     for (auto const& face : faces)

@@ -16,10 +16,14 @@ namespace pinfold::cli {
 // absolute, as the client names them.
 std::vector<std::filesystem::path> tree_directories(std::span<machine::Face const> faces);
 
-// Writes the tree, and <state>/devices. The sentence names the file that could not be written.
+// Writes the tree. The sentence names the file that could not be written.
 machine::Checked<void> write_tree(std::filesystem::path const& state,
                                   machine::Description const& machine,
                                   std::span<machine::Face const> faces);
+
+// Writes <state>/devices.
+machine::Checked<void> write_device_files(std::filesystem::path const& state,
+                                          std::span<machine::Face const> faces);
 
 // Where a device's own directory is: /sys/devices/pciDDDD:BB/BDF.
 std::filesystem::path device_directory(machine::Bdf bdf);

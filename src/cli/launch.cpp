@@ -86,19 +86,32 @@ void set_environment(Launch const& what, Mode mode)
              1);
 }
 
+LaunchFailure as_failure(NamespaceRefused const& refused)
+{
+    return {fmt::format("no mount namespace can be made: {}: {}", refused.what,
+                        std::strerror(number(refused.error))),
+            true};
+}
+
+// The tree, where the client will find it.
+Started lay_out(Launch const& what, Mode mode, std::vector<RunState::Node>& nodes)
+{
+    if (mode == Mode::namespaced)
+        if (auto const entered = enter_mount_namespace(what.state); !entered)
+            return std::unexpected{as_failure(entered.error())};
+    if (auto const written = write_tree(what.state, what.machine, what.faces); !written)
+        return failed(written.error());
+    if (mode == Mode::paths) return identify_placeholders(what.state, nodes);
+    auto const placed = put_tree_in_place(what.state, tree_directories(what.faces), nodes);
+    if (!placed) return std::unexpected{as_failure(placed.error())};
+    return {};
+}
+
 // Returns only where the program could not be started.
 LaunchFailure become(Launch const& what, Mode mode, SignalGate const& gate, pid_t launcher)
 {
     auto nodes = nodes_of(what.faces);
-    if (mode == Mode::namespaced) {
-        auto const entered = enter_mount_namespace(what.state, tree_directories(what.faces), nodes);
-        if (!entered)
-            return {fmt::format("no mount namespace can be made: {}: {}", entered.error().what,
-                                std::strerror(number(entered.error().error))),
-                    true};
-    } else if (auto const known = identify_placeholders(what.state, nodes); !known) {
-        return known.error();
-    }
+    if (auto const laid_out = lay_out(what, mode, nodes); !laid_out) return laid_out.error();
     if (auto const left = leave_word(what, mode, std::move(nodes)); !left) return left.error();
     set_environment(what, mode);
 

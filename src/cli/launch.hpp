@@ -17,6 +17,7 @@ namespace pinfold::cli {
 
 struct Launch {
     std::filesystem::path state;
+    machine::Description machine;
     std::vector<machine::Face> faces;
     Libraries libraries;
     host::LockCap lock_cap = host::LockCap::no;

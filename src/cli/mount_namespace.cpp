@@ -21,7 +21,7 @@ namespace pinfold::cli {
 namespace {
 
 namespace fs = std::filesystem;
-using Outcome = std::expected<void, NamespaceRefused>;
+using Outcome = NamespaceOutcome;
 
 std::unexpected<NamespaceRefused> refused(std::string what, int error)
 {
@@ -155,14 +155,18 @@ Outcome make_node(machine::RunState::Node& node, char const* device)
 
 }  // namespace
 
-std::expected<void, NamespaceRefused> enter_mount_namespace(
-    fs::path const& state, std::span<fs::path const> directories,
-    std::vector<machine::RunState::Node>& nodes)
+Outcome enter_mount_namespace(fs::path const& state)
+{
+    if (auto const entered = enter(); !entered) return entered;
+    auto const root = state / PINFOLD_DIR_ROOT;
+    return as_outcome(root.string(), mount_tmpfs(root, "sysfs", 0));
+}
+
+Outcome put_tree_in_place(fs::path const& state, std::span<fs::path const> directories,
+                          std::vector<machine::RunState::Node>& nodes)
 {
     std::error_code error;
     auto const working_directory = fs::current_path(error);
-    if (auto const entered = enter(); !entered) return entered;
-
     auto const stage = state / "stage";
     if (::mkdir(stage.c_str(), 0700) != 0 && errno != EEXIST) return refused(stage.string(), errno);
     Places places{stage};

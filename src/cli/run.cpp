@@ -88,7 +88,6 @@ Checked<pid_t> launch_somehow(Launch const& what, RunOptions const& options, Sig
 
 // Everything up to the program's end. The state directory and the locks are gone afterwards.
 struct Prepared {
-    Description machine;
     Launch launch;
     StateDirectory state;
     std::vector<UniqueFd> locks;
@@ -108,8 +107,9 @@ Checked<Prepared> prepare(RunOptions const& options)
     if (!locks) return std::unexpected{locks.error()};
     auto state = StateDirectory::create(*machine, *faces);
     if (!state) return std::unexpected{state.error()};
-    Launch what{state->path(), *faces, *libraries, sample_lock_cap(), *program, options.command};
-    return Prepared{std::move(*machine), std::move(what), std::move(*state), std::move(*locks)};
+    Launch what{state->path(),     *machine, *faces,         *libraries,
+                sample_lock_cap(), *program, options.command};
+    return Prepared{std::move(what), std::move(*state), std::move(*locks)};
 }
 
 void tell(Prepared const& run, RunOptions const& options, RunOutcome const& outcome,
@@ -146,7 +146,7 @@ std::string run(RunOptions const& options)
         status = wait_for(*client);
         std::chrono::duration<double> const elapsed = Clock::now() - start;
         tell(*prepared, options,
-             {options.command.front(), prepared->machine.name, elapsed.count(), status,
+             {options.command.front(), prepared->launch.machine.name, elapsed.count(), status,
               machine::read_counters(prepared->state.path())},
              report_file->get());
     }

@@ -1,8 +1,11 @@
 #include "cli/shadow.hpp"
 
 #include <fcntl.h>
+#include <fmt/format.h>
+#include <linux/magic.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/statfs.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -72,6 +75,16 @@ Result<> bind(fs::path const& source, fs::path const& target)
     return {};
 }
 
+Result<> mount_tmpfs(fs::path const& target, char const* source, std::uint64_t size)
+{
+    // Not the default mode of 1777: in a sticky directory that is writable to all, an ordinary user
+    // could not even open a device of root's for writing (protected_regular).
+    auto const options = fmt::format("mode=755,size={}", size);
+    if (::mount(source, target.c_str(), "tmpfs", MS_NOSUID | MS_NOEXEC, options.c_str()) != 0)
+        return system_error();
+    return {};
+}
+
 fs::path existing_ancestor(fs::path const& path)
 {
     auto at = path;
@@ -84,10 +97,11 @@ Result<> shadow(fs::path const& directory, fs::path const& stage)
 {
     struct stat status{};
     if (::stat(directory.c_str(), &status) != 0) return system_error();
-    // Not the default mode of 1777: in a sticky directory that is writable to all, an ordinary user
-    // could not even open a device of root's for writing (protected_regular).
-    if (::mount("tmpfs", stage.c_str(), "tmpfs", MS_NOSUID | MS_NOEXEC, "mode=755") != 0)
-        return system_error();
+    struct statfs filesystem{};
+    if (::statfs(directory.c_str(), &filesystem) != 0) return system_error();
+    bool const device_nodes = filesystem.f_type == TMPFS_MAGIC;  // devtmpfs says so too
+    TRY(mount_tmpfs(stage, device_nodes ? "devtmpfs" : "sysfs",
+                    filesystem.f_blocks * static_cast<std::uint64_t>(filesystem.f_bsize)));
     auto carried = carry_all_over(directory, stage);
     if (carried) {
         copy_face(stage, status);

@@ -4,6 +4,7 @@
 // namespace of one's own.
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
 
 #include "base/result.hpp"
@@ -16,6 +17,10 @@ Result<> shadow(std::filesystem::path const& directory, std::filesystem::path co
 
 // The nearest of `path`'s ancestors, or it itself, that is a directory already.
 std::filesystem::path existing_ancestor(std::filesystem::path const& path);
+
+// An empty tmpfs of `size` bytes (0: no limit, which keeps it out of df(1)); `source` is what the
+// table of mounts calls it. Errors are those of mount(2).
+Result<> mount_tmpfs(std::filesystem::path const& target, char const* source, std::uint64_t size);
 
 // mount --rbind
 Result<> bind(std::filesystem::path const& source, std::filesystem::path const& target);

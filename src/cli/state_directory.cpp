@@ -75,10 +75,11 @@ machine::Checked<void> StateDirectory::fill(machine::Description const& machine,
     TreeWriter writer{path_};
     writer.file(PINFOLD_FILE_MACHINE, machine::to_toml(machine), 0644);
     writer.file(PINFOLD_FILE_LOG, "", file_mode);
+    writer.directory(PINFOLD_DIR_ROOT);
     writer.directory(PINFOLD_DIR_COUNTERS, shared ? 01777 : 0700);
     for (auto const& face : faces) writer.file(fmt::format("group.{}", face.group), "", file_mode);
     if (auto const written = writer.result(); !written) return written;
-    return write_tree(path_, machine, faces);
+    return write_device_files(path_, faces);
 }
 
 StateDirectory::~StateDirectory()

@@ -13,8 +13,8 @@ namespace pinfold::cli {
 
 class StateDirectory {
 public:
-    // Under $XDG_RUNTIME_DIR, $TMPDIR or /tmp, with the machine and the tree in it. The sentence
-    // says what could not be made.
+    // Under $XDG_RUNTIME_DIR, $TMPDIR or /tmp, with the machine in it and room for the tree. The
+    // sentence says what could not be made.
     static machine::Checked<StateDirectory> create(machine::Description const& machine,
                                                    std::vector<machine::Face> const& faces);
     ~StateDirectory();

@@ -64,18 +64,7 @@ Checked<void> check_device(DeviceEntry const& entry)
         return wrong(fmt::format("{}: there is no device model {}{}", entry.where,
                                  in_quotes(entry.spec.model), suggestion(entry.spec.model, names)));
     }
-    std::vector<std::string_view> keys;
-    for (auto const& option : model->options()) keys.push_back(option.key);
-    for (auto const& setting : entry.spec.settings)
-        if (std::ranges::find(keys, setting.key) == keys.end())
-            return wrong(fmt::format("{}: {} has no setting {}{}", entry.where, model->name(),
-                                     in_quotes(setting.key), suggestion(setting.key, keys)));
     if (!is_text(entry)) return wrong(fmt::format("{}: a value is not text in UTF-8", entry.where));
-    for (auto const& option : model->options())
-        if (option.required && std::ranges::find(entry.spec.settings, option.key,
-                                                 &pci::Setting::key) == entry.spec.settings.end())
-            return wrong(fmt::format("{}: {} needs {}={}, as in {}", entry.where, model->name(),
-                                     option.key, option.value, model->example()));
     if (auto const fine = model->check(entry.spec); !fine)
         return wrong(fmt::format("{}: {}", entry.where, fine.error()));
     return {};

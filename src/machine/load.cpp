@@ -64,18 +64,33 @@ Checked<Description> load(std::string_view preset_or_file)
     return machine;
 }
 
+namespace {
+
+// "disk3" and "readonlyN" are of the families "disk" and "readonly".
+std::string_view family(std::string_view key)
+{
+    auto const end = key.find_last_not_of("0123456789N");
+    return key.substr(0, end == std::string_view::npos ? 0 : end + 1);
+}
+
+bool names_a_file(pci::Model const& model, std::string_view key)
+{
+    return std::ranges::any_of(model.options(), [&](pci::Model::Option const& option) {
+        return option.value == "FILE" && family(option.key) == family(key);
+    });
+}
+
+}  // namespace
+
 void anchor_files(DeviceEntry& entry, std::filesystem::path const& directory)
 {
     auto const* const model = devices::find(entry.spec.model);
     if (model == nullptr) return;
     for (auto& setting : entry.spec.settings) {
-        auto const option =
-            std::ranges::find(model->options(), setting.key, &pci::Model::Option::key);
-        if (option == model->options().end() || option->value != "FILE" || setting.value.empty())
-            continue;
+        if (setting.value.empty() || !names_a_file(*model, setting.key)) continue;
         std::error_code failed;
         auto const whole = std::filesystem::absolute(directory / setting.value, failed);
-        if (!failed) setting.value = whole.lexically_normal().string();
+        if (!failed) setting.value = whole.string();
     }
 }
 

@@ -105,7 +105,7 @@ std::optional<std::string> setting_of(toml::node const& node)
 {
     if (auto const text = node.value_exact<std::string>()) return *text;
     if (auto const number = node.value_exact<std::int64_t>()) return fmt::format("{}", *number);
-    if (auto const flag = node.value_exact<bool>()) return *flag ? "on" : "off";
+    if (auto const flag = node.value_exact<bool>()) return *flag ? "yes" : "no";
     return std::nullopt;
 }
 
