@@ -25,6 +25,9 @@ extern "C" {
     0xfffffffeU /* inherited by fork from the process whose engine holds its state */
                 /* anything else: the id of an open file description of ours */
 
+/* munmap(2) and the like; madvise(MADV_DONTNEED); madvise(MADV_REMOVE). */
+enum pinfold_leaving { PINFOLD_UNMAP, PINFOLD_DISCARD, PINFOLD_PUNCH };
+
 struct pinfold_engine {
     /* Calls on descriptors of ours. mmap gives the address. */
     long (*ioctl)(int fd, unsigned long request, unsigned long arg);
@@ -43,9 +46,9 @@ struct pinfold_engine {
     /* `copy` is about to share the description of `fd`: call after the kernel made it. */
     void (*duplicated)(int fd, int copy);
 
-    /* [address, address + size) is about to lose its pages: discard says that it stays mapped.
-     * < 0: it cannot be allowed, with that errno. */
-    long (*leaving)(void* address, size_t size, int discard);
+    /* [address, address + size) is about to lose its pages. < 0: it cannot be allowed, with that
+     * errno. */
+    long (*leaving)(void* address, size_t size, enum pinfold_leaving how);
     /* mremap(2) as a whole, because pinned pages move with it. */
     long (*mremap)(void* address, size_t size, size_t new_size, int flags, void* new_address);
     /* 1: the range holds a BAR, whose protection is not the client's to change. */

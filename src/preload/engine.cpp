@@ -12,7 +12,7 @@
 #include <array>
 
 #include "host/guarded_copy.hpp"
-#include "host/own_lock_source.hpp"
+#include "host/lock_source.hpp"
 #include "preload/log.hpp"
 #include "preload/mmio.hpp"
 #include "preload/signals.hpp"
@@ -53,7 +53,7 @@ std::unique_ptr<host::LockedMemory::Source> make_lock_source(machine::Memlock co
     using Kind = machine::Memlock::Kind;
     if (memlock.kind == Kind::inherit) return std::make_unique<host::OwnLockSource>(cap);
     std::uint64_t const bytes = memlock.kind == Kind::bytes ? memlock.bytes : ~std::uint64_t{0};
-    return std::make_unique<host::FixedLockSource>(bytes, host::LockCap::no);
+    return std::make_unique<host::FixedLockSource>(bytes);
 }
 
 }  // namespace
@@ -98,8 +98,7 @@ Result<> Engine::build_machine()
     return {};
 }
 
-// ---- calls on our descriptors
-// ----------------------------------------------------------------------------------
+// ---- calls on our descriptors ----
 
 long Engine::call(int fd, uapi::Call call)
 {
@@ -139,8 +138,7 @@ long Engine::pwrite(int fd, Vaddr buffer, std::uint64_t size, std::uint64_t offs
                 {.op = uapi::Call::Op::write, .arg = buffer.raw(), .size = size, .offset = offset});
 }
 
-// ---- BARs
-// ------------------------------------------------------------------------------------------------------
+// ---- BARs ----
 
 long Engine::mmap(void* address, std::size_t size, int prot, int flags, int fd,
                   std::uint64_t offset)
@@ -165,8 +163,7 @@ Result<void*> Engine::map_bar(void* address, std::size_t size, int prot, int fla
 {
     bool const replaces =
         (flags & MAP_FIXED) != 0 && (flags & MAP_FIXED_NOREPLACE) != MAP_FIXED_NOREPLACE;
-    if (replaces && leaving(address, size, host::Memory::Leaving::unmap) < 0)
-        return fail(Errno::nomem);
+    if (replaces && leaving(address, size, Leaving::unmap) < 0) return fail(Errno::nomem);
     int const placement = flags & (MAP_FIXED | MAP_FIXED_NOREPLACE | MAP_32BIT);
     void* const at = ::mmap(address, size, PROT_NONE, MAP_SHARED | placement, bar.memory,
                             static_cast<off_t>(bar.offset));
@@ -231,10 +228,9 @@ bool Engine::guards(void* address, std::size_t size) const
     return range && bars_.overlaps(*range);
 }
 
-// ---- the client's memory changes
-// -------------------------------------------------------------------------------
+// ---- the client's memory changes ----
 
-long Engine::leaving(void* address, std::size_t size, host::Memory::Leaving how)
+long Engine::leaving(void* address, std::size_t size, Leaving how)
 {
     machine::Machine* const machine = live_.load(std::memory_order_acquire);
     auto const range = pages_of(address, size);
@@ -242,45 +238,44 @@ long Engine::leaving(void* address, std::size_t size, host::Memory::Leaving how)
     Inside const inside;
     if (auto const moved = machine->memory().withdraw(range->start, range->size(), how); !moved)
         return as_kernel(moved.error());
-    if (how == host::Memory::Leaving::unmap && !bars_.empty()) bars_.remove(*range);
+    if (how == Leaving::unmap && !bars_.empty()) bars_.remove(*range);
     return 0;
 }
 
 long Engine::mremap(void* address, std::size_t size, std::size_t new_size, int flags,
                     void* new_address)
 {
-    auto const move = [&]() -> Result<std::uint64_t> {
+    long result = 0;
+    auto const remap = [&]() -> std::optional<Vaddr> {
         void* const at = ::mremap(address, size, new_size, flags, new_address);
-        if (at == MAP_FAILED) return fail(static_cast<Errno>(errno));
-        return reinterpret_cast<std::uint64_t>(at);
+        result = at == MAP_FAILED ? -errno : reinterpret_cast<long>(at);
+        return at == MAP_FAILED ? std::nullopt : std::optional{vaddr_of(at)};
     };
     machine::Machine* const machine = live_.load(std::memory_order_acquire);
     auto const range = pages_of(address, size);
-    if (machine == nullptr || !range) return as_kernel(move());
+    if (machine == nullptr || !range) {
+        (void)remap();
+        return result;
+    }
     Inside const inside;
-    if ((flags & MREMAP_FIXED) != 0)
-        if (long const allowed = leaving(new_address, new_size, host::Memory::Leaving::unmap);
-            allowed < 0)
-            return allowed;
+    if ((flags & MREMAP_FIXED) != 0) result = leaving(new_address, new_size, Leaving::unmap);
+    if (result < 0) return result;
     if (bars_.overlaps(*range)) {
-        auto const at = move();
-        if (at) bars_.move(*range, Vaddr{*at});
-        return as_kernel(at);
+        if (auto const at = remap()) bars_.move(*range, *at);
+        return result;
     }
     // What a shrinking mapping loses goes first; the rest keeps its frames, wherever it comes to
     // lie.
     std::uint64_t const kept = std::min(range->size(), k4K.align_up(new_size));
     if (kept < range->size())
-        if (long const allowed = leaving(static_cast<std::byte*>(address) + kept,
-                                         range->size() - kept, host::Memory::Leaving::unmap);
-            allowed < 0)
-            return allowed;
-    if (kept == 0) return as_kernel(move());
-    return as_kernel(machine->memory().relocate(range->start, kept, move));
+        result =
+            leaving(static_cast<std::byte*>(address) + kept, range->size() - kept, Leaving::unmap);
+    if (result < 0) return result;
+    machine->memory().follow(range->start, kept, remap);
+    return result;
 }
 
-// ---- descriptors
-// -----------------------------------------------------------------------------------------------
+// ---- descriptors ----
 
 long Engine::opened(int fd)
 {
@@ -390,8 +385,7 @@ Result<int> Engine::install(uapi::FileId file)
     return fd;
 }
 
-// ---- the run
-// ---------------------------------------------------------------------------------------------------
+// ---- the run ----
 
 void Engine::forget_all()
 {

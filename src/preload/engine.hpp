@@ -24,6 +24,8 @@ namespace pinfold::preload {
 
 class Engine final : public uapi::Client {
 public:
+    using Leaving = host::Memory::Leaving;
+
     // The sentence says why there can be no engine. `state` is the run's state directory; `owners`
     // the stub's table.
     static machine::Checked<std::unique_ptr<Engine>> create(std::filesystem::path const& state,
@@ -38,7 +40,7 @@ public:
     long adopt(int fd);
     void closed(uapi::FileId file);
     void duplicated(int fd, int copy);
-    long leaving(void* address, std::size_t size, host::Memory::Leaving how);
+    long leaving(void* address, std::size_t size, Leaving how);
     long mremap(void* address, std::size_t size, std::size_t new_size, int flags,
                 void* new_address);
     bool guards(void* address, std::size_t size) const;

@@ -84,8 +84,7 @@ void queue_again(int signal, siginfo_t* info)
     (void)::syscall(SYS_rt_tgsigqueueinfo, ::getpid(), ::gettid(), signal, info);
 }
 
-// ---- faults
-// ----------------------------------------------------------------------------------------------------
+// ---- faults ----
 
 // Does what the kernel would have done, had the client's own action been installed.
 void pass_on(int signal, siginfo_t* info, void* raw_context)
@@ -128,8 +127,7 @@ void install_fault_handler(int signal, struct sigaction const& client)
     (void)::sigaction(signal, &action, nullptr);
 }
 
-// ---- all others
-// ------------------------------------------------------------------------------------------------
+// ---- all others ----
 
 void on_signal(int signal, siginfo_t* info, void* raw_context)
 {

@@ -32,8 +32,9 @@ bool on_fault(siginfo_t const& info, ucontext_t& context)
     return engine().carry_out_mmio(info, context);
 }
 
-// In a child of fork(2) the parent's engine, with whatever locks its other threads held, is left behind; one of the
-// child's own is made when the child opens a VFIO file, so that children which never do pay nothing.
+// In a child of fork(2) the parent's engine, with whatever locks its other threads held, is left
+// behind; one of the child's own is made when the child opens a VFIO file, so that children which
+// never do pay nothing.
 std::atomic<bool> left_behind{false};
 
 void in_child()
@@ -101,12 +102,12 @@ constexpr pinfold_engine kFunctions{
     .closed = [](uint32_t file) { engine().closed(static_cast<pinfold::uapi::FileId>(file)); },
     .duplicated = [](int fd, int copy) { engine().duplicated(fd, copy); },
     .leaving =
-        [](void* address, size_t size, int discard) {
-            using Leaving = pinfold::host::Memory::Leaving;
-            return guarded([&] {
-                return engine().leaving(address, size,
-                                        discard != 0 ? Leaving::discard : Leaving::unmap);
-            });
+        [](void* address, size_t size, pinfold_leaving how) {
+            using Leaving = Engine::Leaving;
+            auto const kind = how == PINFOLD_UNMAP     ? Leaving::unmap
+                              : how == PINFOLD_DISCARD ? Leaving::discard
+                                                       : Leaving::punch;
+            return guarded([&] { return engine().leaving(address, size, kind); });
         },
     .mremap =
         [](void* address, size_t size, size_t new_size, int flags, void* new_address) {

@@ -4,7 +4,6 @@
  *
  * Every function here has the C library's contract (errno included). Thread safe; async-signal-safe
  * where the C library's function is, except for the call that loads the engine. */
-#define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -29,8 +28,7 @@ static char const* engine_path;
 static bool paths_mode;
 static char node_prefix[512]; /* what every path of a node begins with */
 
-/* ---- the C library's own functions
- * ------------------------------------------------------------------------- */
+/* ---- the C library's own functions ---- */
 
 static struct {
     int (*ioctl)(int, unsigned long, ...);
@@ -105,8 +103,7 @@ __attribute__((constructor)) static void begin(void)
         if (UNLIKELY(next.ioctl == NULL)) resolve(); \
     } while (0)
 
-/* ---- the engine
- * -------------------------------------------------------------------------------------------- */
+/* ---- the engine ---- */
 
 static pthread_mutex_t load_mutex = PTHREAD_MUTEX_INITIALIZER;
 
@@ -147,8 +144,7 @@ static long finish(long result)
     return -1;
 }
 
-/* ---- calls on descriptors of ours
- * -------------------------------------------------------------------------- */
+/* ---- calls on descriptors of ours ---- */
 
 /* The requests of linux/vfio.h: type ';', 100 and up, no size and no direction. */
 static bool vfio_request(unsigned long request)
@@ -199,9 +195,7 @@ ssize_t pwrite64(int fd, void const* buffer, size_t size, off_t offset)
 ssize_t pwrite(int fd, void const* buffer, size_t size, off_t offset)
     __attribute__((alias("pwrite64")));
 
-/* ---- memory
- * ------------------------------------------------------------------------------------------------
- */
+/* ---- memory ---- */
 
 void* mmap64(void* address, size_t size, int prot, int flags, int fd, off_t offset)
 {
@@ -211,7 +205,7 @@ void* mmap64(void* address, size_t size, int prot, int flags, int fd, off_t offs
     bool const replaces =
         (flags & MAP_FIXED) != 0 && (flags & MAP_FIXED_NOREPLACE) != MAP_FIXED_NOREPLACE;
     if (UNLIKELY(replaces && engine != NULL)) {
-        long const allowed = engine->leaving(address, size, 0);
+        long const allowed = engine->leaving(address, size, PINFOLD_UNMAP);
         if (allowed < 0) return (void*)finish(allowed);
     }
     return next.mmap(address, size, prot, flags, fd, offset);
@@ -224,7 +218,7 @@ int munmap(void* address, size_t size)
 {
     READY();
     if (UNLIKELY(engine != NULL)) {
-        long const allowed = engine->leaving(address, size, 0);
+        long const allowed = engine->leaving(address, size, PINFOLD_UNMAP);
         if (allowed < 0) return (int)finish(allowed);
     }
     return next.munmap(address, size);
@@ -247,10 +241,10 @@ int madvise(void* address, size_t size, int advice)
 {
     enum { kDontNeedLocked = 24 };
     READY();
-    bool const discards =
-        advice == MADV_DONTNEED || advice == MADV_REMOVE || advice == kDontNeedLocked;
-    if (UNLIKELY(discards && engine != NULL)) {
-        long const allowed = engine->leaving(address, size, 1);
+    bool const discards = advice == MADV_DONTNEED || advice == kDontNeedLocked;
+    if (UNLIKELY((discards || advice == MADV_REMOVE) && engine != NULL)) {
+        enum pinfold_leaving const how = discards ? PINFOLD_DISCARD : PINFOLD_PUNCH;
+        long const allowed = engine->leaving(address, size, how);
         if (allowed < 0) return (int)finish(allowed);
     }
     return next.madvise(address, size, advice);
@@ -263,8 +257,7 @@ int mprotect(void* address, size_t size, int prot)
     return next.mprotect(address, size, prot);
 }
 
-/* ---- descriptors come and go
- * ------------------------------------------------------------------------------- */
+/* ---- descriptors come and go ---- */
 
 /* Forgets descriptor fd, before the kernel can give its number to somebody else. */
 static uint32_t forget(int fd)
@@ -361,8 +354,7 @@ int fcntl64(int fd, int command, ...)
 
 int fcntl(int fd, int command, ...) __attribute__((alias("fcntl64")));
 
-/* ---- open: a node is known by its path, and then for certain by what was opened
- * ----------------------------- */
+/* ---- open: a node is known by its path, and then for certain by what was opened ---- */
 
 /* Whether the path may lead to a node: one of /dev/vfio, or a name by which one could be reached
  * from elsewhere (a relative path, a link of the same name). The engine looks at the descriptor
@@ -434,8 +426,7 @@ int __openat_2(int directory, char const* path, int flags)
     return openat64(directory, path, flags);
 }
 
-/* ---- signals: the engine needs SIGSEGV and SIGBUS, and the client keeps its handlers
- * ------------------------- */
+/* ---- signals: the engine needs SIGSEGV and SIGBUS, and the client keeps its handlers ---- */
 
 int sigaction(int number, struct sigaction const* action, struct sigaction* old)
 {

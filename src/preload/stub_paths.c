@@ -6,7 +6,6 @@
  * the host's own devices are not seen; below /sys/devices, when the tree has it. Names that come
  * back (realpath, readlink of /proc/self/fd) are led home. Paths with ".." in them are left alone.
  * Thread safe; async-signal-safe where the C library's function is. */
-#define _GNU_SOURCE
 #include <dirent.h>
 #include <dlfcn.h>
 #include <errno.h>
@@ -51,8 +50,7 @@ __attribute__((constructor)) static void begin(void)
     static __typeof__(name)* next; \
     if (__builtin_expect(next == NULL, 0)) *(void**)&next = dlsym(RTLD_NEXT, #name)
 
-/* ---- there and back
- * ---------------------------------------------------------------------------------------- */
+/* ---- there and back ---- */
 
 static bool at_or_below(char const* path, char const* prefix)
 {
@@ -114,9 +112,7 @@ static bool in_tree(char const* path, size_t length)
            path[root_length] == '/';
 }
 
-/* ---- open
- * --------------------------------------------------------------------------------------------------
- */
+/* ---- open ---- */
 
 static mode_t creation_mode(int flags, va_list arguments)
 {
@@ -176,9 +172,7 @@ FILE* freopen64(char const* path, char const* mode, FILE* stream)
 
 FILE* freopen(char const* path, char const* mode, FILE* stream) __attribute__((alias("freopen64")));
 
-/* ---- look
- * --------------------------------------------------------------------------------------------------
- */
+/* ---- look ---- */
 
 int stat64(char const* path, struct stat64* out)
 {
@@ -256,8 +250,7 @@ int euidaccess(char const* path, int mode)
 
 int eaccess(char const* path, int mode) __attribute__((alias("euidaccess")));
 
-/* ---- names that come back
- * ---------------------------------------------------------------------------------- */
+/* ---- names that come back ---- */
 
 /* A link's text that names the tree (as /proc/self/fd does) is led home, within what the caller had
  * room for. */
@@ -321,8 +314,7 @@ char* __realpath_chk(char const* path, char* out, size_t room)
 
 char* canonicalize_file_name(char const* path) { return realpath(path, NULL); }
 
-/* ---- directories
- * ------------------------------------------------------------------------------------------- */
+/* ---- directories ---- */
 
 DIR* opendir(char const* path)
 {

@@ -1,0 +1,113 @@
+// Small VFIO programs, and programs that have nothing to do with VFIO, under `pinfold run`.
+#include "stage.hpp"
+
+namespace pinfold::test {
+namespace {
+
+class Client : public ClientTest {};
+INSTANTIATE_TEST_SUITE_P(Ways, Client, kWays, name);
+
+constexpr char const* kEduSays =
+    "identification 010000ed\n"
+    "liveness edcba987\n"
+    "10! is 3628800\n"
+    "4096 bytes to the device and back\n"
+    "unmapped 8192 bytes\n";
+
+TEST_P(Client, a_driver_in_one_page_does_DMA_both_ways_and_takes_its_interrupt)
+{
+    auto const ran = run_pinfold("", "./edu_dma");
+    EXPECT_EQ(ran.status, 0) << ran.err;
+    EXPECT_EQ(ran.out, kEduSays);
+}
+
+TEST_P(Client, a_device_is_where_the_command_line_put_it)
+{
+    auto const ran = run_pinfold("--device edu,bdf=0000:3b:1f.5", "./edu_dma 0000:3b:1f.5");
+    EXPECT_EQ(ran.status, 0) << ran.err;
+    EXPECT_EQ(ran.out, kEduSays);
+}
+
+TEST_P(Client, the_interposed_calls_do_what_the_kernels_do_one_by_one)
+{
+    auto const ran = run_pinfold("", "./interposed_client");
+    EXPECT_EQ(ran.status, 0) << ran.out << ran.err;
+}
+
+TEST_P(Client, a_program_without_VFIO_prints_what_it_prints_without_pinfold)
+{
+    // In a user namespace of an ordinary user, other users' files belong to nobody: no owners,
+    // then.
+    for (std::string const program :
+         {"ls -go /dev/null /dev/zero /usr/bin/env",
+          "ls /dev/pts /dev/shm /sys/class/net /sys/block", "id -u", "id -g", "cat /proc/cpuinfo",
+          "pwd", "echo x > /dev/null && echo written", "sh -c \"exit 0\"",
+          "readlink -f /proc/self/exe", "cat /sys/class/net/lo/mtu",
+          "ls -l /proc/self/fd/0 --time-style=+"}) {
+        auto const plain = run("sh -c \"" + program + "\" | cut -c1-200");
+        auto const under = run(pinfold("", "sh -c \"" + program + "\"") + " | cut -c1-200");
+        EXPECT_EQ(under.status, plain.status) << program;
+        if (program.starts_with("ls -l /proc")) continue;
+        EXPECT_EQ(under.out, plain.out) << program << under.err;
+        EXPECT_EQ(under.err, plain.err) << program;
+    }
+}
+
+TEST_P(Client, exit_statuses_and_deaths_pass_through)
+{
+    EXPECT_EQ(run_pinfold("", "sh -c \"exit 37\"").status, 37);
+    EXPECT_EQ(run_pinfold("", "sh -c \"kill -TERM \\$\\$\"").status, 128 + 15);
+    EXPECT_EQ(run_pinfold("", "true").status, 0);
+}
+
+TEST_P(Client, a_static_program_is_refused_and_a_static_grandchild_fails_loudly)
+{
+    auto const refused = run_pinfold("", "./edu_dma_static");
+    EXPECT_EQ(refused.status, 2);
+    EXPECT_NE(refused.err.find("static"), std::string::npos) << refused.err;
+    auto const grandchild = run_pinfold("", "sh -c ./edu_dma_static");
+    EXPECT_EQ(grandchild.status, 1);
+    EXPECT_EQ(grandchild.out, "");
+    EXPECT_NE(grandchild.err.find("edu_dma: "), std::string::npos) << grandchild.err;
+}
+
+TEST_P(Client, a_run_that_dies_of_RLIMIT_MEMLOCK_says_what_it_needed)
+{
+    auto const ran = run(pinfold("", "./edu_dma", "--memlock 4K"));
+    EXPECT_EQ(ran.status, 1);
+    EXPECT_NE(ran.err.find("VFIO_IOMMU_MAP_DMA: Cannot allocate memory"), std::string::npos)
+        << ran.err;
+    EXPECT_NE(ran.err.find("8 KiB"), std::string::npos) << ran.err;
+    EXPECT_NE(ran.err.find("--memlock"), std::string::npos) << ran.err;
+    EXPECT_EQ(run(pinfold("", "./edu_dma", "--memlock 8K")).status, 0);
+}
+
+TEST_P(Client, the_users_own_limit_binds_an_ordinary_user_and_not_CAP_IPC_LOCK)
+{
+    auto const ran = run("ulimit -l 4; " + pinfold("", "./edu_dma", ""));
+    EXPECT_EQ(ran.status, GetParam().as_nobody ? 1 : 0) << ran.err;
+    if (GetParam().as_nobody) {
+        EXPECT_NE(ran.err.find("8 KiB"), std::string::npos) << ran.err;
+    }
+    EXPECT_EQ(run("ulimit -l 8; " + pinfold("", "./edu_dma", "")).status, 0);
+}
+
+TEST_P(Client, the_report_tells_what_happened)
+{
+    auto const ran = run_pinfold("--report", "./edu_dma");
+    EXPECT_EQ(ran.status, 0) << ran.err;
+    auto const all = ran.out + ran.err;
+    for (auto const* const part : {"1 ", "8 KiB", "interrupts", "0000:00:04.0"})
+        EXPECT_NE(all.find(part), std::string::npos) << part << " is not in\n" << all;
+}
+
+TEST_P(Client, nothing_of_a_run_stays_behind)
+{
+    auto const before = run("ls -a /tmp | grep -c pinfold-run || true").out;
+    (void)run_pinfold("", "./edu_dma");
+    (void)run(pinfold("", "sh -c \"kill -KILL \\$\\$\""));
+    EXPECT_EQ(run("ls -a /tmp | grep -c pinfold-run || true").out, before);
+}
+
+}  // namespace
+}  // namespace pinfold::test
