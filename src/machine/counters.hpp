@@ -41,7 +41,8 @@ struct Counters {
     std::uint64_t memlock_needed = 0;  // bytes: the least limit that would have done
     std::uint64_t memlock_binds = 0;   // 0: CAP_IPC_LOCK, the limit does not matter
 
-    // leaves[n]: the most leaves of 2^n bytes that there were at one publish().
+    // leaves[n]: the most leaves of 2^n bytes that were seen at one time; looked at when more is
+    // mapped than ever before and something is about to go, and at each publish().
     std::array<std::uint64_t, 64> leaves{};
 
     std::uint64_t dma_reads = 0, dma_read_bytes = 0, dma_writes = 0, dma_written_bytes = 0;

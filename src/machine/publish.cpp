@@ -69,7 +69,10 @@ void publish_leaves(Parts const& parts, Counters& counters)
         auto const leaves = domain->leaves();
         std::ranges::transform(sum, leaves, sum.begin(), std::plus{});
     }
-    for (std::size_t lg2 = 0; lg2 < sum.size(); ++lg2) raise_to(counters.leaves[lg2], sum[lg2]);
+    for (std::size_t lg2 = 0; lg2 < sum.size(); ++lg2) {
+        raise_to(counters.leaves[lg2], sum[lg2]);
+        raise_to(counters.leaves[lg2], get(parts.activity.most_leaves[lg2]));
+    }
 }
 
 template <std::size_t N>

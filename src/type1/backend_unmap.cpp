@@ -68,10 +68,12 @@ Result<std::uint64_t> Backend::remove_range(host::Process& process, UnmapRequest
 
 Dmas::iterator Backend::remove(Dmas::iterator position)
 {
+    auto* const activity = settings_.activity;
+    if (activity != nullptr && activity->fullest()) activity->leaves(domains_.leaves());
     validate_vaddr(position->second);
     unpin_all(position->second, settings_.memory, domains_);
     ++dma_avail_;
-    if (settings_.activity != nullptr) settings_.activity->unmapped(position->second.range.size());
+    if (activity != nullptr) activity->unmapped(position->second.range.size());
     return dmas_.erase(position);
 }
 

@@ -154,6 +154,16 @@ bool Domains::alone(Group const& group) const
     });
 }
 
+iommu::LeafCounts Domains::leaves() const
+{
+    iommu::LeafCounts sum{};
+    for (auto const& member : domains_) {
+        auto const counts = member.domain->leaves();
+        for (std::size_t lg2 = 0; lg2 < sum.size(); ++lg2) sum[lg2] += counts[lg2];
+    }
+    return sum;
+}
+
 void Domains::remove(Group& group)
 {
     for (Member& member : domains_) std::erase(member.groups, &group);

@@ -45,6 +45,8 @@ public:
     // The domain that `group` is in, if the group is the only one in it.
     bool alone(Group const& group) const;
     std::size_t count() const { return domains_.size(); }
+    // Of all domains together.
+    iommu::LeafCounts leaves() const;
     // Takes a blocked group out, and its domain too if no group is left in it.
     void remove(Group& group);
 
