@@ -1,5 +1,7 @@
 #include "host/mappings.hpp"
 
+#include <linux/ioctl.h>
+
 #include <algorithm>
 #include <array>
 #include <charconv>
@@ -10,6 +12,37 @@
 
 namespace pinfold::host {
 namespace {
+
+// PROCMAP_QUERY on /proc/self/maps, as <linux/fs.h> has it since 6.11.
+struct ProcmapQuery {
+    std::uint64_t size;
+    std::uint64_t query_flags;
+    std::uint64_t query_addr;
+    std::uint64_t vma_start;
+    std::uint64_t vma_end;
+    std::uint64_t vma_flags;
+    std::uint64_t vma_page_size;
+    std::uint64_t vma_offset;
+    std::uint64_t inode;
+    std::uint32_t dev_major;
+    std::uint32_t dev_minor;
+    std::uint32_t vma_name_size;
+    std::uint32_t build_id_size;
+    std::uint64_t vma_name_addr;
+    std::uint64_t build_id_addr;
+};
+static_assert(sizeof(ProcmapQuery) == 104);
+constexpr unsigned long kProcmapQuery = _IOWR('f', 17, ProcmapQuery);
+constexpr std::uint64_t kReadable = 0x01;
+constexpr std::uint64_t kWritable = 0x02;
+constexpr std::uint64_t kShared = 0x08;
+constexpr std::uint64_t kCoveringOrNext = 0x10;
+
+bool ask(int fd, ProcmapQuery& query)
+{
+    query.size = sizeof query;
+    return ::syscall(SYS_ioctl, fd, kProcmapQuery, &query) == 0;
+}
 
 constexpr std::string_view kDigits = "0123456789abcdef";
 
@@ -91,11 +124,48 @@ private:
 
 }  // namespace
 
-Result<> for_each_mapping(VaddrRange range, FunctionRef<Result<>(Mapping const&)> visit)
+// Asking about address 0 finds a mapping, or the kernel knows no such question.
+Mappings::Mappings() : file_{raw::open("/proc/self/maps", O_RDONLY)}
 {
-    UniqueFd const file = raw::open("/proc/self/maps", O_RDONLY);
-    if (!file) return {};
-    Lines lines{file.get()};
+    ProcmapQuery query{};
+    query.query_flags = kCoveringOrNext;
+    quick_ = file_ && ask(file_.get(), query);
+}
+
+Result<> Mappings::for_each(VaddrRange range, Visit visit) const
+{
+    if (!file_) return {};
+    return quick_ ? for_each_queried(range, visit) : for_each_read(range, visit);
+}
+
+Result<> Mappings::for_each_queried(VaddrRange range, Visit visit) const
+{
+    std::array<char, 4096> name;
+    for (std::uint64_t at = range.start.raw();;) {
+        ProcmapQuery query{};
+        query.query_flags = kCoveringOrNext;
+        query.query_addr = at;
+        query.vma_name_addr = reinterpret_cast<std::uint64_t>(name.data());
+        query.vma_name_size = name.size();
+        if (!ask(file_.get(), query)) return {};  // ENOENT: no more
+        VaddrRange const found{Vaddr{query.vma_start}, Vaddr{query.vma_end - 1}};
+        auto const cut = found.intersection(range);
+        if (!cut) return {};
+        std::size_t const length = query.vma_name_size == 0 ? 0 : query.vma_name_size - 1;
+        TRY(visit({.range = *cut,
+                   .readable = (query.vma_flags & kReadable) != 0,
+                   .writable = (query.vma_flags & kWritable) != 0,
+                   .shared = (query.vma_flags & kShared) != 0,
+                   .device_major = query.dev_major,
+                   .file_name = {name.data(), length}}));
+        if (found.last >= range.last) return {};
+        at = query.vma_end;
+    }
+}
+
+Result<> Mappings::for_each_read(VaddrRange range, Visit visit) const
+{
+    Lines lines{file_.get()};
     while (auto const line = lines.next()) {
         auto mapping = parse(*line);
         if (!mapping) continue;

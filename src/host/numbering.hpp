@@ -65,7 +65,7 @@ private:
         std::uint64_t left = index >> half;
         std::uint64_t right = index & low(half);
         for (auto const key : keys_) {
-            std::uint64_t const next = left ^ (mix(right ^ key) & low(half));
+            std::uint64_t const next = left ^ round(right, key, half);
             left = right;
             right = next;
         }
@@ -77,13 +77,18 @@ private:
         std::uint64_t left = number >> half;
         std::uint64_t right = number & low(half);
         for (auto key = keys_.rbegin(); key != keys_.rend(); ++key) {
-            std::uint64_t const previous = right ^ (mix(left ^ *key) & low(half));
+            std::uint64_t const previous = right ^ round(left, *key, half);
             right = left;
             left = previous;
         }
         return left << half | right;
     }
 
+    // The middle of a product depends on all of its factors' low bits.
+    static constexpr std::uint64_t round(std::uint64_t half, std::uint64_t key, unsigned bits)
+    {
+        return (((half ^ key) * 0x9e3779b97f4a7c15) >> 32) & low(bits);
+    }
     static constexpr std::uint64_t low(unsigned bits) { return (std::uint64_t{1} << bits) - 1; }
     // The finaliser of splitmix64.
     static constexpr std::uint64_t mix(std::uint64_t x)

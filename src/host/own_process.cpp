@@ -72,7 +72,7 @@ Result<> OwnProcess::fault_in(VaddrRange range, Intent intent)
     // A long-term pin for read breaks copy-on-write all the same, but only in private memory: a
     // shared file must not become dirty by being read. Where it cannot be written there is nothing
     // that a later write of the process could part from the pin.
-    TRY(for_each_mapping(range, [](Mapping const& mapping) -> Result<> {
+    TRY(Mappings{}.for_each(range, [](Mapping const& mapping) -> Result<> {
         if (!mapping.readable || !mapping.writable || mapping.shared) return {};
         auto const done = populate(mapping.range, MADV_POPULATE_WRITE);
         if (!done && done.error() != Errno::fault) return done;

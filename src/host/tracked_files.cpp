@@ -14,7 +14,8 @@ namespace pinfold::host {
 namespace {
 
 // Bit 61 of /proc/self/pagemap tells pages of files and shared memory from a process's own. Asked
-// first, for it takes 1 us where /proc/self/maps takes 50. True also where it cannot be known.
+// first where the text of /proc/self/maps would have to be read. True also where it cannot be
+// known.
 bool may_map_files(VaddrRange range)
 {
     constexpr std::uint64_t kFileOrShared = std::uint64_t{1} << 61;
@@ -56,13 +57,14 @@ bool tracked(Mapping const& mapping)
 
 bool maps_tracked_file(VaddrRange range)
 {
-    if (!may_map_files(range)) return false;
+    Mappings const mappings;
+    if (!mappings.quick() && !may_map_files(range)) return false;
     bool found = false;
     auto const visit = [&](Mapping const& mapping) -> Result<> {
         found = found || (mapping.shared && mapping.writable && tracked(mapping));
         return {};
     };
-    return for_each_mapping(range, visit) && found;
+    return mappings.for_each(range, visit) && found;
 }
 
 }  // namespace pinfold::host

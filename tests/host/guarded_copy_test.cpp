@@ -100,7 +100,7 @@ TEST_F(GuardedCopy, is_recovered_from_in_any_thread_and_again_and_again)
 // Each of these runs in a fresh process, where install_recovery() has not been called yet.
 class GuardedCopyDeathTest : public testing::Test {
 protected:
-    GuardedCopyDeathTest()
+    void SetUp() override
     {
 #ifdef __SANITIZE_ADDRESS__
         GTEST_SKIP() << "the sanitizer's own handlers are in the way";

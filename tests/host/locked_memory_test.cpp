@@ -210,9 +210,9 @@ TEST_P(OwnLockSourceTest, sees_what_mlock_holds_as_it_is_now)
         limit(64 * kPage);
         TestMapping const mapping{8};
         if (!become_user() || source.mlocked_bytes() != 0) return false;
-        ::mlock(mapping.page(0), 3 * kPage);
+        lock_pages(mapping.page(0), 3);
         if (source.mlocked_bytes() != 3 * kPage) return false;
-        ::munlock(mapping.page(0), kPage);
+        unlock_pages(mapping.page(0), 1);
         return source.mlocked_bytes() == 2 * kPage;
     }));
 }
@@ -224,7 +224,7 @@ TEST_P(OwnLockSourceTest, sees_mlock_under_any_limit)
             OwnLockSource source{LockCap::no};
             TestMapping const mapping{8};
             limit(64 * kPage);
-            ::mlock(mapping.page(0), 3 * kPage);
+            lock_pages(mapping.page(0), 3);
             rlimit const wanted{bytes, bytes};
             if (::setrlimit(RLIMIT_MEMLOCK, &wanted) != 0) return true;  // may not raise it
             return become_user() && source.mlocked_bytes() == 3 * kPage;
@@ -240,7 +240,7 @@ TEST_P(OwnLockSourceTest, charges_share_the_limit_with_mlock)
         limit(10 * kPage);
         TestMapping const mapping{4};
         if (!become_user() || !account.charge(6, LockCap::no)) return false;
-        ::mlock(mapping.page(0), 4 * kPage);
+        lock_pages(mapping.page(0), 4);
         return account.exceeds(1, LockCap::no) && !account.charge(1, LockCap::no) &&
                account.needed_bytes() == 11 * kPage;
     }));

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -58,6 +59,16 @@ inline UniqueFd memory_file(std::size_t pages)
     UniqueFd file{::memfd_create("test", MFD_CLOEXEC)};
     if (::ftruncate(file.get(), static_cast<off_t>(pages * kPage)) != 0) return {};
     return file;
+}
+
+// By system call, because the sanitizers make mlock() do nothing.
+inline bool lock_pages(std::byte* start, std::size_t pages)
+{
+    return ::syscall(SYS_mlock, start, pages * kPage) == 0;
+}
+inline bool unlock_pages(std::byte* start, std::size_t pages)
+{
+    return ::syscall(SYS_munlock, start, pages * kPage) == 0;
 }
 
 // Runs `body` in a child process; true if it returned true there.

@@ -251,7 +251,7 @@ TEST_F(WithdrawTest, a_discard_that_the_kernel_will_refuse_takes_nothing_from_th
     Memory memory{{}};
     TestMapping const mapping{4};
     mapping.fill(5);
-    ASSERT_EQ(::mlock(mapping.page(1), kPage), 0);
+    ASSERT_TRUE(lock_pages(mapping.page(1), 1));
     auto const paddrs = pin(memory, mapping.vaddr(), 4);
     ASSERT_TRUE(memory.withdraw(mapping.vaddr(1), kPage, Memory::Leaving::discard));
     EXPECT_EQ(::madvise(mapping.page(1), kPage, MADV_DONTNEED), -1);
@@ -270,7 +270,7 @@ TEST_F(WithdrawTest, what_was_mlocked_is_not_any_more_once_it_is_unmapped)
     OwnLockSource source{LockCap::no};
     std::uint64_t const before = source.mlocked_bytes();
     TestMapping const mapping{2};
-    ASSERT_EQ(::mlock(mapping.page(0), 2 * kPage), 0);
+    ASSERT_TRUE(lock_pages(mapping.page(0), 2));
     auto const paddrs = pin(memory, mapping.vaddr(), 2);
     withdraw_and_unmap(memory, mapping, 0, 2);
     EXPECT_EQ(source.mlocked_bytes(), before);
