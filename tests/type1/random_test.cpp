@@ -17,6 +17,7 @@ struct Case {
     Version version;
     host::FrameNumbering frames;
 };
+void PrintTo(Case const& it, std::ostream* out) { *out << it.name; }
 
 class Stream {
 public:
@@ -66,7 +67,7 @@ private:
         auto const info = bench_.container.info();
         return {granule_,        setting.page.bytes(),
                 setting.version, {info->iova_ranges.begin(), info->iova_ranges.end()},
-                entries_,        kLockedPages};
+                entries_,        locked_pages_};
     }
     void forbid(std::uint64_t i, int prot, std::set<std::uint64_t>& pages)
     {
