@@ -282,35 +282,35 @@ long Engine::opened(int fd)
     auto const node = nodes_.identify(fd);
     if (!node || node->kind == Node::Kind::device) return 0;
     Inside const inside;
-    auto const open = [&]() -> Result<uapi::FileId> {
-        TRY(build_machine());
-        if (node->kind == Node::Kind::container) return machine_->door().open_container();
-        TRY(claim_group(node->group));
-        return machine_->door().open_group(node->group);
-    };
-    auto const file = open();
+    auto const file = open_node(*node);
     if (!file) return as_kernel(file.error());
-    if (auto const added = fds_.add(fd, *file); !added) {
-        machine_->door().release(*file);
-        return as_kernel(added.error());
-    }
-    return 0;
+    auto const added = fds_.add(fd, *file);
+    if (!added) release(*file);
+    return as_kernel(added);
 }
 
-// A group belongs to one process at a time (rule G-1); record locks are let go with their process,
-// however it ends.
-Result<> Engine::claim_group(unsigned number)
+Result<uapi::FileId> Engine::open_node(Node const& node)
 {
-    std::scoped_lock const lock{build_mutex_};
-    if (group_claims_.contains(number)) return {};
+    TRY(build_machine());
+    if (node.kind == Node::Kind::container) return machine_->door().open_container();
+    auto claim = TRY(claim_group(node.group));
+    auto const file = TRY(machine_->door().open_group(node.group));
+    std::scoped_lock const lock{claims_mutex_};
+    group_claims_.emplace(file, std::move(claim));
+    return file;
+}
+
+// A group belongs to one process at a time (rule G-1). The lock goes with its process, however it
+// ends.
+Result<UniqueFd> Engine::claim_group(unsigned number) const
+{
     auto const path = state_ / fmt::format("group.{}", number);
     UniqueFd claim{::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600)};
     if (!claim) return fail(static_cast<Errno>(errno));
     struct flock whole{};
     whole.l_type = F_WRLCK;
-    if (::fcntl(claim.get(), F_SETLK, &whole) != 0) return fail(Errno::busy);
-    group_claims_.emplace(number, std::move(claim));
-    return {};
+    if (::fcntl(claim.get(), F_OFD_SETLK, &whole) != 0) return fail(Errno::busy);
+    return claim;
 }
 
 long Engine::adopt(int fd)
@@ -334,11 +334,18 @@ long Engine::adopt(int fd)
 
 void Engine::closed(uapi::FileId file)
 {
+    if (fds_.drop(file)) release(file);
+}
+
+void Engine::release(uapi::FileId file)
+{
     machine::Machine* const machine = live_.load(std::memory_order_acquire);
-    if (!fds_.drop(file) || machine == nullptr) return;
+    if (machine == nullptr) return;
     Inside const inside;
     machine->door().release(file);
     publish();
+    std::scoped_lock const lock{claims_mutex_};
+    group_claims_.erase(file);
 }
 
 void Engine::duplicated(int fd, int copy)
@@ -391,6 +398,7 @@ void Engine::forget_all()
 {
     fds_.orphan_all();
     live_.store(nullptr, std::memory_order_release);
+    group_claims_.clear();
 }
 
 void Engine::publish()

@@ -48,7 +48,10 @@ public:
     // A fault at `address`: true if it was an access to a BAR and has been carried out.
     bool carry_out_mmio(siginfo_t const& info, ucontext_t& context);
 
-    // In the child after fork(2): forgets everything; what the parent holds stays with the parent.
+    // Around fork(2): what the engine holds for the process is at rest while the kernel copies it.
+    void before_fork() { claims_mutex_.lock(); }
+    void after_fork() { claims_mutex_.unlock(); }
+    // In the child: forgets everything; what the parent holds stays with the parent.
     void forget_all();
     // Brings the run's counters up to date.
     void publish();
@@ -64,10 +67,12 @@ private:
            std::unique_ptr<host::LockedMemory::Source> lock_source, std::uint32_t* owners);
 
     Result<> build_machine();
-    Result<> claim_group(unsigned number);
+    Result<UniqueFd> claim_group(unsigned number) const;
+    Result<uapi::FileId> open_node(Node const& node);
     long call(int fd, uapi::Call call);
     Result<void*> map_bar(void* address, std::size_t size, int prot, int flags, uapi::FileId file,
                           uapi::BarMapping const& bar);
+    void release(uapi::FileId file);
     void publish_now_and_then();
 
     std::filesystem::path const state_;
@@ -82,7 +87,8 @@ private:
     std::atomic<machine::Machine*> live_{nullptr};  // machine_, for whoever must not wait
     machine::SharedCounters counters_;
     std::mutex build_mutex_;
-    std::unordered_map<unsigned, UniqueFd> group_claims_;
+    std::mutex claims_mutex_;
+    std::unordered_map<uapi::FileId, UniqueFd> group_claims_;
     std::atomic<std::uint64_t> next_publish_{0};
 };
 

@@ -40,6 +40,7 @@ std::atomic<bool> left_behind{false};
 void in_child()
 {
     engine().forget_all();
+    engine().after_fork();
     left_behind.store(true, std::memory_order_release);
 }
 
@@ -140,7 +141,8 @@ extern "C" [[gnu::visibility("default")]] pinfold_engine const* pinfold_engine_s
         }
         current.store(made->release(), std::memory_order_release);
         pinfold::survive_fork();
-        (void)::pthread_atfork(nullptr, nullptr, in_child);
+        (void)::pthread_atfork([] { engine().before_fork(); }, [] { engine().after_fork(); },
+                               in_child);
         (void)std::atexit([] { engine().publish(); });
         Signals::start(on_fault);
         return &kFunctions;

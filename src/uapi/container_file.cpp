@@ -73,7 +73,7 @@ Reply ContainerFile::get_info(Client& client, std::uint64_t arg)
     if (header.argsz < needed) {
         header.argsz = static_cast<std::uint32_t>(needed);
     } else {
-        TRY(write_user(client, arg + sizeof header, encode_capabilities(info)));
+        TRY(write_user_bytes(client, arg + sizeof header, encode_capabilities(info)));
         header.cap_offset = sizeof header;
     }
     TRY(write_user(client, arg, header, covered));

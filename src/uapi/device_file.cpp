@@ -103,7 +103,7 @@ Reply DeviceFile::read_config(Client& client, Vaddr buffer, std::uint64_t size,
     std::array<std::byte, 4096> copy;
     auto const bytes = std::span{copy}.first(size);
     function_.config_read(offset, bytes);
-    TRY(write_user(client, buffer.raw(), bytes));
+    TRY(write_user_bytes(client, buffer.raw(), bytes));
     return size;
 }
 

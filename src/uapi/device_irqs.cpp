@@ -62,7 +62,7 @@ Result<std::vector<T>> read_elements(Client& client, std::uint64_t arg, IrqSetHe
     std::uint64_t const bytes = std::uint64_t{header.count} * sizeof(T);
     if (header.argsz - kHeader < bytes) return fail(Errno::inval);
     std::vector<T> elements(header.count);
-    TRY(read_user(client, arg + kHeader, std::as_writable_bytes(std::span{elements})));
+    TRY(read_user_bytes(client, arg + kHeader, std::as_writable_bytes(std::span{elements})));
     return elements;
 }
 

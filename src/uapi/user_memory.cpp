@@ -15,13 +15,13 @@ bool wraps(std::uint64_t start, std::size_t size)
 
 }  // namespace
 
-Result<> read_user(Client& client, std::uint64_t from, std::span<std::byte> into)
+Result<> read_user_bytes(Client& client, std::uint64_t from, std::span<std::byte> into)
 {
     if (wraps(from, into.size())) return fail(Errno::fault);
     return client.process().read(Vaddr{from}, into);
 }
 
-Result<> write_user(Client& client, std::uint64_t to, std::span<std::byte const> from)
+Result<> write_user_bytes(Client& client, std::uint64_t to, std::span<std::byte const> from)
 {
     if (wraps(to, from.size())) return fail(Errno::fault);
     return client.process().write(Vaddr{to}, from);
@@ -36,7 +36,7 @@ Result<std::string> read_user_string(Client& client, std::uint64_t from, std::si
     while (text.size() < most) {
         std::uint64_t const at = from + text.size();
         std::size_t const size = std::min<std::size_t>(kPiece - at % kPiece, most - text.size());
-        TRY(read_user(client, at, std::as_writable_bytes(std::span{piece}.first(size))));
+        TRY(read_user_bytes(client, at, std::as_writable_bytes(std::span{piece}.first(size))));
         auto const end = std::find(piece.begin(), piece.begin() + size, '\0');
         text.append(piece.begin(), end);
         if (end != piece.begin() + size) return text;

@@ -115,8 +115,14 @@ void reads_and_writes()
     void* const volatile low =
         reinterpret_cast<void*>(0x10);  // volatile: the compiler would object
     std::array<std::uint8_t, 4096> config{};
-    ssize_t const whole = ::pread64(edu.device, config.data(), config.size(), edu.config_offset());
-    CHECK(whole == 256 || whole == 4096);
+    vfio_region_info info{};
+    info.argsz = sizeof info;
+    info.index = VFIO_PCI_CONFIG_REGION_INDEX;
+    CHECK(::ioctl(edu.device, VFIO_DEVICE_GET_REGION_INFO, &info) == 0);
+    CHECK(info.size == 256 || info.size == 4096);
+    auto const whole = static_cast<ssize_t>(info.size);
+    CHECK(::pread64(edu.device, config.data(), info.size, edu.config_offset()) == whole);
+    CHECK_FAILS(EFAULT, ::pread(edu.device, config.data(), 4, edu.config_offset() + whole));
     CHECK_FAILS(EFAULT, ::pread(edu.device, low, 4, edu.config_offset()));
     CHECK_FAILS(EFAULT, ::pwrite(edu.device, low, 4, edu.config_offset()));
     CHECK(::pread(edu.device, &ids, 0, edu.config_offset()) == 0);
@@ -198,7 +204,7 @@ void mapping_bars()
 std::uint8_t seen_by_device(Edu const& edu, std::uint64_t iova)
 {
     static auto* const scratch = memory(kPage);
-    constexpr std::uint64_t kScratch = 0x70000000;
+    constexpr std::uint64_t kScratch = 0x7000000;
     if (edu.map(scratch, kScratch, kPage) != 0) return 0;
     scratch[0] = 0xee;
     edu.transfer(iova, 8, Direction::to_device, 512);
@@ -210,7 +216,7 @@ std::uint8_t seen_by_device(Edu const& edu, std::uint64_t iova)
 void write_by_device(Edu const& edu, std::uint64_t iova, std::uint8_t value)
 {
     static auto* const scratch = memory(kPage);
-    constexpr std::uint64_t kScratch = 0x71000000;
+    constexpr std::uint64_t kScratch = 0x7100000;
     if (edu.map(scratch, kScratch, kPage) != 0) return;
     std::memset(scratch, value, 8);
     edu.transfer(kScratch, 8, Direction::to_device, 1024);
@@ -420,6 +426,7 @@ void signals()
 
 int main()
 {
+    ::setvbuf(stdout, nullptr, _IONBF, 0);  // children must not print what their parent has
     opening();
     names();
     duplicates();
