@@ -74,6 +74,7 @@ public:
 
 private:
     static constexpr std::uint64_t kSlots = std::uint64_t{1} << F::kSlotsLg2;
+    static_assert(F::entry(0, 0) == Entry::empty && F::entry(0, F::kMaxLevels - 1) == Entry::empty);
     static constexpr std::uint64_t kLastPaddr = ~std::uint64_t{0} >> (64 - F::kPaddrBits);
 
     struct Mapping {  // what is still to be mapped
@@ -111,10 +112,18 @@ private:
         std::atomic_ref{slot}.store(word, std::memory_order_release);
     }
 
+    static bool all_zero(Word* slots, std::uint64_t count)
+    {
+        Word any = 0;
+        for (std::uint64_t i = 0; i < count; ++i) any |= load(slots[i]);
+        return any == 0;
+    }
+
     Result<> map_table(Word* table, unsigned level, Mapping& at);
     Result<> put_leaves(Word* table, unsigned level, PageSize size, Mapping& at);
     Result<Word*> descend(Word& slot, unsigned level);
     std::uint64_t run_length(unsigned level, PageSize size, Mapping const& at) const;
+    std::uint64_t vacant_run(Word* slots, std::uint64_t wanted, unsigned level);
     bool vacate(Word& slot, unsigned level);
     bool vacant(Word* table, unsigned level) const;
     void retire(Word* table, unsigned level);

@@ -47,13 +47,7 @@ Result<> RadixTable<F>::put_leaves(Word* table, unsigned level, PageSize size, M
     unsigned const slots_lg2 = size.lg2() - slot_lg2(level);  // slots of one leaf
     std::uint64_t const wanted = run_length(level, size, at) << slots_lg2;
 
-    std::uint64_t vacant = 0;
-    while (vacant < wanted) {
-        Word& slot = table[first + vacant];
-        if (F::entry(load(slot), level) != Entry::empty && !vacate(slot, level)) break;
-        ++vacant;
-    }
-
+    std::uint64_t const vacant = vacant_run(table + first, wanted, level);
     std::uint64_t const leaves = vacant >> slots_lg2;
     std::uint64_t const slots = leaves << slots_lg2;
     for (std::uint64_t i = 0; i < slots; ++i) {
@@ -68,6 +62,24 @@ Result<> RadixTable<F>::put_leaves(Word* table, unsigned level, PageSize size, M
     at.left -= bytes;
     if (vacant < wanted) return fail(Errno::addrinuse);
     return {};
+}
+
+// How many of the next `wanted` slots are empty, or are so now. Most are zero, and passed in steps.
+template <PageTableFormat F>
+std::uint64_t RadixTable<F>::vacant_run(Word* slots, std::uint64_t wanted, unsigned level)
+{
+    constexpr std::uint64_t kStep = 8;
+    std::uint64_t vacant = 0;
+    while (vacant < wanted) {
+        if (wanted - vacant >= kStep && all_zero(slots + vacant, kStep)) {
+            vacant += kStep;
+            continue;
+        }
+        Word& slot = slots[vacant];
+        if (F::entry(load(slot), level) != Entry::empty && !vacate(slot, level)) break;
+        ++vacant;
+    }
+    return vacant;
 }
 
 // How many leaves of `size` to write now. Rule X-2 within one table.

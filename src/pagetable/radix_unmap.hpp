@@ -33,26 +33,31 @@ auto RadixTable<F>::unmap_table(Word* table, unsigned level, Unmapping& at) -> G
     return Go::on;
 }
 
-// A run of leaves, to the end of the table, of the range, or the first slot that is none.
+// A run of leaves of one size, to the end of the table, of the range, or of the run.
 template <PageTableFormat F>
 auto RadixTable<F>::clear_leaves(Word* table, unsigned level, Unmapping& at) -> Go
 {
-    std::uint64_t i = index(at.iova, level);
-    do {
-        Word const word = load(table[i]);
-        if (F::entry(word, level) != Entry::leaf) return Go::on;
-        PageSize const size = F::leaf_size(word, level);
-        if (!size.aligned(at.iova)) return Go::stop;
+    Word* const first = table + index(at.iova, level);
+    PageSize const size = F::leaf_size(load(*first), level);
+    if (!size.aligned(at.iova)) return Go::stop;
+    unsigned const slots_lg2 = size.lg2() - slot_lg2(level);  // slots of one leaf
+    std::uint64_t const room = kSlots - index(at.iova, level);
+    std::uint64_t const wanted =
+        std::min(room >> slots_lg2, ((at.last - at.iova) >> size.lg2()) + 1);
 
-        std::uint64_t const end = i + (size.bytes() >> slot_lg2(level));
-        while (i < end) store(table[i++], 0);
+    std::uint64_t leaves = 1;
+    for (; leaves < wanted; ++leaves) {
+        Word const word = load(first[leaves << slots_lg2]);
+        if (F::entry(word, level) != Entry::leaf || F::leaf_size(word, level) != size) break;
+    }
+    for (std::uint64_t i = 0; i < leaves << slots_lg2; ++i) store(first[i], 0);
 
-        // A raw word may make a leaf that was never counted.
-        if (leaves_[size.lg2()] != 0) --leaves_[size.lg2()];
-        at.bytes += size.bytes();
-        at.finished = at.last - at.iova <= size.mask();
-        at.iova += size.bytes();
-    } while (!at.finished && i < kSlots);
+    // A raw word may have made a leaf that was never counted.
+    leaves_[size.lg2()] -= std::min(leaves_[size.lg2()], leaves);
+    std::uint64_t const bytes = leaves << size.lg2();
+    at.bytes += bytes;
+    at.finished = at.last - at.iova < bytes;
+    at.iova += bytes;
     return Go::on;
 }
 
