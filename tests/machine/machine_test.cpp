@@ -1,0 +1,222 @@
+#include "machine/machine.hpp"
+
+#include <gtest/gtest.h>
+#include <linux/vfio.h>
+#include <sys/mman.h>
+
+#include <map>
+
+#include "host/guarded_copy.hpp"
+#include "host/lock_source.hpp"
+#include "host/own_process.hpp"
+#include "machine/counters.hpp"
+
+namespace pinfold::machine {
+namespace {
+
+// This process, with descriptor numbers that only this table knows.
+class TestClient final : public uapi::Client {
+public:
+    explicit TestClient(std::uint64_t memlock) : source_{memlock}, process_{source_, k4K} {}
+
+    host::Process& process() override { return process_; }
+    Result<uapi::FileId> file(int fd) override
+    {
+        auto const found = files_.find(fd);
+        if (found == files_.end()) return fail(Errno::badf);
+        return found->second;
+    }
+    Result<UniqueFd> eventfd(int) override { return fail(Errno::badf); }
+    Result<int> install(uapi::FileId file) override
+    {
+        files_[++last_] = file;
+        return last_;
+    }
+
+private:
+    host::FixedLockSource source_;
+    host::OwnProcess process_;
+    std::map<int, uapi::FileId> files_;
+    int last_ = 100;
+};
+
+Description with_devices(std::vector<std::string> const& devices)
+{
+    auto machine = presets()[0].make();
+    for (auto const& device : devices) machine.devices.push_back(*parse_device(device));
+    return machine;
+}
+
+// A container with group 0 in it and Type1v2 set.
+class MachineTest : public testing::Test {
+protected:
+    void SetUp() override
+    {
+        host::install_recovery();
+        auto built = Machine::build(with_devices({"edu,bdf=0000:00:04.0"}), client_.process());
+        ASSERT_TRUE(built) << built.error();
+        machine_ = std::move(*built);
+        container_ = *client_.install(*machine_->door().open_container());
+        group_ = *client_.install(*machine_->door().open_group(0));
+        ASSERT_TRUE(ioctl(group_, VFIO_GROUP_SET_CONTAINER, &container_));
+        ASSERT_TRUE(
+            machine_->door().call(client_, call(container_, VFIO_SET_IOMMU, VFIO_TYPE1v2_IOMMU)));
+        memory_ =
+            ::mmap(nullptr, kSize, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    }
+    void TearDown() override { ::munmap(memory_, kSize); }
+
+    uapi::Call call(int fd, unsigned long request, std::uint64_t arg)
+    {
+        return {
+            .file = *client_.file(fd), .request = static_cast<std::uint32_t>(request), .arg = arg};
+    }
+    uapi::Reply ioctl(int fd, unsigned long request, void* argument)
+    {
+        return machine_->door().call(client_,
+                                     call(fd, request, reinterpret_cast<std::uint64_t>(argument)));
+    }
+    uapi::Reply map(std::uint64_t iova, std::uint64_t size)
+    {
+        vfio_iommu_type1_dma_map request{sizeof request,
+                                         VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE,
+                                         reinterpret_cast<std::uint64_t>(memory_), iova, size};
+        return ioctl(container_, VFIO_IOMMU_MAP_DMA, &request);
+    }
+    uapi::Reply unmap(std::uint64_t iova, std::uint64_t size)
+    {
+        vfio_iommu_type1_dma_unmap request{};
+        request.argsz = sizeof request;
+        request.iova = iova;
+        request.size = size;
+        return ioctl(container_, VFIO_IOMMU_UNMAP_DMA, &request);
+    }
+    Counters published()
+    {
+        machine_->publish(counters_);
+        return counters_;
+    }
+
+    static constexpr std::size_t kSize = 16 << 12;
+    TestClient client_{kSize};
+    std::unique_ptr<Machine> machine_;
+    int container_ = -1, group_ = -1;
+    void* memory_ = nullptr;
+    Counters counters_;
+};
+
+TEST_F(MachineTest, mappings_are_counted_now_at_peak_and_in_all)
+{
+    ASSERT_TRUE(map(0x100000, 0x3000));
+    ASSERT_TRUE(map(0x200000, 0x2000));
+    ASSERT_TRUE(unmap(0x100000, 0x3000));
+    auto const seen = published();
+    EXPECT_EQ(seen.maps, 2U);
+    EXPECT_EQ(seen.unmaps, 1U);
+    EXPECT_EQ(seen.mapped_bytes, 0x5000U);
+    EXPECT_EQ(seen.live_mappings, 1U);
+    EXPECT_EQ(seen.peak_live_mappings, 2U);
+    EXPECT_EQ(seen.live_bytes, 0x2000U);
+    EXPECT_EQ(seen.peak_live_bytes, 0x5000U);
+}
+
+TEST_F(MachineTest, leaves_and_pins_are_told_after_everything_has_gone)
+{
+    ASSERT_TRUE(map(0x100000, 0x3000));
+    ASSERT_TRUE(unmap(0x100000, 0x3000));
+    auto const seen = published();
+    EXPECT_EQ(seen.leaves[12], 3U);
+    EXPECT_EQ(seen.page_size, 4096U);
+    EXPECT_EQ(seen.pinned_pages, 0U);
+    EXPECT_EQ(seen.peak_pinned_pages, 3U);
+    EXPECT_EQ(seen.charged_pages, 0U);
+    EXPECT_EQ(seen.peak_charged_pages, 3U);
+    EXPECT_EQ(seen.memlock_limit, kSize);
+    EXPECT_EQ(seen.memlock_binds, 1U);
+}
+
+TEST_F(MachineTest, live_leaves_are_told_while_they_are_mapped)
+{
+    ASSERT_TRUE(map(0x100000, 0x3000));
+    EXPECT_EQ(published().leaves[12], 3U);
+}
+
+TEST_F(MachineTest, a_refusal_by_the_limit_tells_what_would_have_done)
+{
+    ASSERT_TRUE(map(0, kSize));
+    EXPECT_EQ(published().memlock_needed, kSize);
+    auto const refused = map(0x100000, 0x2000);
+    ASSERT_FALSE(refused);
+    EXPECT_EQ(refused.error(), Errno::nomem);
+    auto const seen = published();
+    EXPECT_GT(seen.memlock_needed, seen.memlock_limit);
+    EXPECT_EQ(seen.maps, 1U);
+}
+
+TEST_F(MachineTest, a_container_that_closes_takes_its_mappings_out_of_the_count)
+{
+    ASSERT_TRUE(map(0x100000, 0x3000));
+    machine_->door().release(*client_.file(container_));
+    machine_->door().release(*client_.file(group_));
+    auto const seen = published();
+    EXPECT_EQ(seen.live_mappings, 0U);
+    EXPECT_EQ(seen.pinned_pages, 0U);
+    EXPECT_EQ(seen.leaves[12], 3U);
+}
+
+TEST_F(MachineTest, a_device_has_a_line)
+{
+    auto const seen = published();
+    ASSERT_EQ(seen.device_count, 1U);
+    EXPECT_STREQ(seen.devices[0].bdf.data(), "0000:00:04.0");
+    EXPECT_STREQ(seen.devices[0].model.data(), "edu");
+    EXPECT_EQ(seen.faults, 0U);
+}
+
+TEST(Machine, functions_show_their_identity_and_bars_that_do_not_overlap)
+{
+    TestClient client{0};
+    auto const machine = Machine::build(
+        with_devices({"edu,bdf=00:04.0", "edu,bdf=00:05.0,group=7", "edu,bdf=00:06.0"}),
+        client.process());
+    ASSERT_TRUE(machine) << machine.error();
+    auto const faces = (*machine)->faces();
+    ASSERT_EQ(faces.size(), 3U);
+    EXPECT_EQ(faces[1].group, 7U);
+    std::map<std::uint64_t, std::uint64_t> taken;
+    for (auto const& face : faces) {
+        EXPECT_EQ(face.identity.vendor, 0x1234);
+        EXPECT_EQ(face.identity.device, 0x11e8);
+        EXPECT_EQ(face.config.at(0), std::byte{0x34});
+        auto const size = face.identity.bars[0].size;
+        EXPECT_NE(face.bar_addresses[0], 0U);
+        EXPECT_EQ(face.bar_addresses[0] % size, 0U);
+        EXPECT_TRUE(taken.emplace(face.bar_addresses[0], size).second);
+    }
+    for (auto at = taken.begin(); std::next(at) != taken.end(); ++at)
+        EXPECT_LE(at->first + at->second, std::next(at)->first);
+}
+
+TEST(Machine, a_group_holds_all_its_devices_and_no_other_group_opens)
+{
+    TestClient client{0};
+    auto const machine = Machine::build(
+        with_devices({"edu,bdf=00:04.0,group=3", "edu,bdf=00:05.0,group=3"}), client.process());
+    ASSERT_TRUE(machine) << machine.error();
+    EXPECT_TRUE((*machine)->door().open_group(3));
+    auto const other = (*machine)->door().open_group(0);
+    ASSERT_FALSE(other);
+    EXPECT_EQ(other.error(), Errno::noent);
+}
+
+TEST(Machine, what_cannot_be_built_is_told_with_the_device)
+{
+    TestClient client{0};
+    auto const machine =
+        Machine::build(with_devices({"nvme,bdf=00:04.0,disk=/does/not/exist"}), client.process());
+    ASSERT_FALSE(machine);
+    EXPECT_TRUE(machine.error().contains("/does/not/exist")) << machine.error();
+}
+
+}  // namespace
+}  // namespace pinfold::machine
