@@ -77,7 +77,7 @@ TEST_P(Client, a_run_that_dies_of_RLIMIT_MEMLOCK_says_what_it_needed)
     EXPECT_EQ(ran.status, 1);
     EXPECT_NE(ran.err.find("VFIO_IOMMU_MAP_DMA: Cannot allocate memory"), std::string::npos)
         << ran.err;
-    EXPECT_NE(ran.err.find("8 KiB"), std::string::npos) << ran.err;
+    EXPECT_NE(ran.err.find("8.0 KiB"), std::string::npos) << ran.err;
     EXPECT_NE(ran.err.find("--memlock"), std::string::npos) << ran.err;
     EXPECT_EQ(run(pinfold("", "./edu_dma", "--memlock 8K")).status, 0);
 }
@@ -87,7 +87,7 @@ TEST_P(Client, the_users_own_limit_binds_an_ordinary_user_and_not_CAP_IPC_LOCK)
     auto const ran = run("ulimit -l 4; " + pinfold("", "./edu_dma", ""));
     EXPECT_EQ(ran.status, GetParam().as_nobody ? 1 : 0) << ran.err;
     if (GetParam().as_nobody) {
-        EXPECT_NE(ran.err.find("8 KiB"), std::string::npos) << ran.err;
+        EXPECT_NE(ran.err.find("8.0 KiB"), std::string::npos) << ran.err;
     }
     EXPECT_EQ(run("ulimit -l 8; " + pinfold("", "./edu_dma", "")).status, 0);
 }
@@ -97,7 +97,7 @@ TEST_P(Client, the_report_tells_what_happened)
     auto const ran = run_pinfold("--report", "./edu_dma");
     EXPECT_EQ(ran.status, 0) << ran.err;
     auto const all = ran.out + ran.err;
-    for (auto const* const part : {"1 ", "8 KiB", "interrupts", "0000:00:04.0"})
+    for (auto const* const part : {"1 ", "8.0 KiB", "interrupts", "0000:00:04.0"})
         EXPECT_NE(all.find(part), std::string::npos) << part << " is not in\n" << all;
 }
 

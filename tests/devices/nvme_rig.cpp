@@ -8,7 +8,6 @@
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
-#include <filesystem>
 #include <stdexcept>
 
 #include "base/read_section.hpp"
@@ -23,13 +22,19 @@ void require(bool fine, std::string const& what)
     if (!fine) throw std::runtime_error{"test rig: " + what};
 }
 
-std::filesystem::path scratch_directory() { return std::filesystem::temp_directory_path(); }
+std::filesystem::path scratch_directory()
+{
+    constexpr auto kMemory = "/dev/shm";
+    return ::access(kMemory, W_OK | X_OK) == 0 ? kMemory : std::filesystem::temp_directory_path();
+}
 
 }  // namespace
 
-TestDisk::TestDisk(std::uint64_t size)
+TestDisk::TestDisk(std::uint64_t size) : TestDisk{size, scratch_directory()} {}
+
+TestDisk::TestDisk(std::uint64_t size, std::filesystem::path const& directory)
+    : path_{(directory / "pinfold-nvme-XXXXXX").string()}
 {
-    path_ = (scratch_directory() / "pinfold-nvme-XXXXXX").string();
     file_ = UniqueFd{::mkostemp(path_.data(), O_CLOEXEC)};
     require(file_.get() >= 0, "no temporary file " + path_);
     resize(size);
@@ -83,12 +88,12 @@ std::uint64_t TestEventfd::take()
 
 NvmeRig::NvmeRig(std::vector<pci::Setting> settings)
     : arena_{static_cast<std::byte*>(
-          ::mmap(nullptr, 3 * kSize, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0))}
+          ::mmap(nullptr, kArena, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0))}
 {
     host::install_recovery();
     require(arena_ != MAP_FAILED, "mmap");
-    std::memset(arena_, 0xa5, kSize);
-    std::memset(arena_ + 2 * kSize, 0xa5, kSize);
+    std::memset(arena_, 0xa5, kGuard);
+    std::memset(arena_ + kGuard + kSize, 0xa5, kGuard);
     iommu_ = std::move(iommu::Iommu::create({}).value());
     domain_ = std::move(iommu_->create_domain().value());
     endpoint_ = std::make_unique<iommu::Endpoint>(*iommu_, "0000:00:04.0");
@@ -108,7 +113,7 @@ NvmeRig::~NvmeRig()
     function_.reset();
     endpoint_.reset();
     for (auto const paddr : pages_) memory_.unpin(paddr, 1);
-    ::munmap(arena_, 3 * kSize);
+    ::munmap(arena_, kArena);
 }
 
 void NvmeRig::map_arena()
@@ -162,8 +167,8 @@ std::span<std::byte> NvmeRig::memory(std::uint64_t iova, std::uint64_t size) con
 bool NvmeRig::guards_untouched() const
 {
     auto const pattern = [](std::byte byte) { return byte == std::byte{0xa5}; };
-    return std::all_of(arena_, arena_ + kSize, pattern) &&
-           std::all_of(arena_ + 2 * kSize, arena_ + 3 * kSize, pattern);
+    return std::all_of(arena_, arena_ + kGuard, pattern) &&
+           std::all_of(arena_ + kGuard + kSize, arena_ + kArena, pattern);
 }
 
 std::uint64_t NvmeRig::allocate(std::uint64_t pages)
@@ -191,9 +196,9 @@ void NvmeRig::enable_msix(std::vector<TestEventfd> const& vectors)
               .descriptors = descriptors});
 }
 
-void NvmeRig::disable_msix()
+void NvmeRig::disable(pci::IrqIndex index)
 {
-    set_irqs({.index = pci::IrqIndex::msix, .booleans = {}, .descriptors = {}});
+    set_irqs({.index = index, .booleans = {}, .descriptors = {}});
 }
 
 void NvmeRig::enable_intx(TestEventfd const& eventfd)

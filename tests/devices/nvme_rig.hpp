@@ -7,6 +7,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <filesystem>
 #include <memory>
 #include <span>
 #include <string>
@@ -25,10 +26,12 @@ namespace pinfold::devices::nvme {
 
 inline constexpr std::uint64_t kPage = 4096;
 
-// A file that is gone with the object.
+// A file that is gone with the object; in memory if there is such a place, since forced writes to a
+// real disk take their time.
 class TestDisk {
 public:
     explicit TestDisk(std::uint64_t size);
+    TestDisk(std::uint64_t size, std::filesystem::path const& directory);
     ~TestDisk();
     TestDisk(TestDisk const&) = delete;
     TestDisk& operator=(TestDisk const&) = delete;
@@ -73,11 +76,12 @@ public:
     std::uint64_t read64(std::uint64_t offset);
     void set_bus_master(bool on);
 
-    // Memory that the device may reach lies at [kIova, kIova + kSize); as much again before and
-    // after it in the process is the client's own and mapped nowhere.
+    // Memory that the device may reach lies at [kIova, kIova + kSize); kGuard bytes before and
+    // after it in the process are the client's own and mapped nowhere.
     static constexpr std::uint64_t kIova = 0x1'0000'0000;
     static constexpr std::uint64_t kSize = 16 << 20;
-    std::span<std::byte> memory() const { return {arena_ + kSize, kSize}; }
+    static constexpr std::uint64_t kGuard = 1 << 20;
+    std::span<std::byte> memory() const { return {arena_ + kGuard, kSize}; }
     std::span<std::byte> memory(std::uint64_t iova, std::uint64_t size) const;
     bool guards_untouched() const;
 
@@ -91,13 +95,17 @@ public:
 
     // SET_IRQS: MSI-X vectors [0, n), or INTx.
     void enable_msix(std::vector<TestEventfd> const& vectors);
-    void disable_msix();
+    void disable_msix() { disable(pci::IrqIndex::msix); }
+    void disable_intx() { disable(pci::IrqIndex::intx); }
     void enable_intx(TestEventfd const& eventfd);
     void unmask_intx();
 
 private:
     void map_arena();
     void set_irqs(pci::IrqRequest const& request);
+    void disable(pci::IrqIndex index);
+
+    static constexpr std::uint64_t kArena = kSize + 2 * kGuard;
 
     std::byte* arena_;
     std::uint64_t next_ = kIova;

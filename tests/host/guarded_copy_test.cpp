@@ -21,7 +21,7 @@ protected:
 // Three pages, the last of which is gone.
 class Cliff {
 public:
-    Cliff() { ::munmap(mapping_.page(2), kPage); }
+    Cliff() { mapping_.unmap(2, 1); }
     std::byte* edge() const { return mapping_.page(2); }
 
 private:

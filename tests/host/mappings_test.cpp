@@ -35,10 +35,10 @@ VaddrRange range_of(TestMapping const& mapping, std::size_t first, std::size_t p
 TEST(Mappings, are_seen_in_order_and_cut_to_the_range)
 {
     auto const file = memory_file(2);
-    TestMapping const mapping{8};
+    TestMapping mapping{8};
     ASSERT_NE(::mmap(mapping.page(2), 2 * kPage, PROT_READ, MAP_SHARED | MAP_FIXED, file.get(), 0),
               MAP_FAILED);
-    ::munmap(mapping.page(4), kPage);
+    mapping.unmap(4, 1);
     ::mprotect(mapping.page(5), kPage, PROT_NONE);
     auto const seen = seen_in(range_of(mapping, 1, 6));
     ASSERT_EQ(seen.size(), 4U);
@@ -55,8 +55,8 @@ TEST(Mappings, are_seen_in_order_and_cut_to_the_range)
 
 TEST(Mappings, a_hole_has_none)
 {
-    TestMapping const mapping{3};
-    ::munmap(mapping.page(1), kPage);
+    TestMapping mapping{3};
+    mapping.unmap(1, 1);
     EXPECT_TRUE(seen_in(range_of(mapping, 1, 1)).empty());
     EXPECT_TRUE(seen_in({Vaddr{0}, Vaddr{4095}}).empty());
 }

@@ -51,11 +51,11 @@ protected:
     }
 
     // What a process does that lets go of memory, with the call that precedes it.
-    static void withdraw_and_unmap(Memory& memory, TestMapping const& mapping, std::size_t first,
+    static void withdraw_and_unmap(Memory& memory, TestMapping& mapping, std::size_t first,
                                    std::size_t pages)
     {
         ASSERT_TRUE(memory.withdraw(mapping.vaddr(first), pages * kPage, Memory::Leaving::unmap));
-        ::munmap(mapping.page(first), pages * kPage);
+        mapping.unmap(first, pages);
     }
     static void withdraw_and_replace(Memory& memory, TestMapping const& mapping, std::size_t first,
                                      std::size_t pages)

@@ -153,7 +153,7 @@ TEST_F(MemoryTest, frames_of_a_64K_host_are_64K_of_process_memory)
     for (auto const page_size : {k16K, k64K}) {
         Memory memory{{.page_size = page_size}};
         std::size_t const small = page_size.bytes() / kPage;
-        TestMapping const mapping{4 * small};
+        TestMapping mapping{4 * small};
         std::size_t const skip =
             (page_size.align_up(mapping.vaddr().raw()) - mapping.vaddr().raw()) / kPage;
         for (std::size_t i = 0; i < 3 * small; ++i) {
@@ -169,7 +169,7 @@ TEST_F(MemoryTest, frames_of_a_64K_host_are_64K_of_process_memory)
         }
         ASSERT_TRUE(memory.withdraw(mapping.vaddr(skip + small), page_size.bytes(),
                                     Memory::Leaving::unmap));
-        ::munmap(mapping.page(skip + small), page_size.bytes());
+        mapping.unmap(skip + small, small);
         for (std::size_t i = 0; i < 3 * small; ++i) {
             ASSERT_EQ(device_reads(memory, paddrs[i / small] + (i % small) * kPage),
                       static_cast<int>(i));
@@ -181,9 +181,9 @@ TEST_F(MemoryTest, frames_of_a_64K_host_are_64K_of_process_memory)
 TEST_F(MemoryTest, a_64K_frame_with_a_hole_in_it_cannot_be_pinned)
 {
     Memory memory{{.page_size = k64K}};
-    TestMapping const mapping{32};
+    TestMapping mapping{32};
     std::size_t const skip = (k64K.align_up(mapping.vaddr().raw()) - mapping.vaddr().raw()) / kPage;
-    ::munmap(mapping.page(skip + 9), kPage);
+    mapping.unmap(skip + 9, 1);
     std::vector<Paddr> paddrs(1);
     auto const pinned = memory.pin(process_, mapping.vaddr(skip), Intent::read, paddrs);
     EXPECT_EQ(pinned.error(), Errno::fault);
@@ -192,12 +192,12 @@ TEST_F(MemoryTest, a_64K_frame_with_a_hole_in_it_cannot_be_pinned)
 TEST_F(MemoryTest, a_frame_of_which_a_part_is_unmapped_stays_where_it_is)
 {
     Memory memory{{.page_size = k64K}};
-    TestMapping const mapping{32};
+    TestMapping mapping{32};
     std::size_t const skip = (k64K.align_up(mapping.vaddr().raw()) - mapping.vaddr().raw()) / kPage;
     mapping.fill(4);
     auto const paddrs = pin(memory, mapping.vaddr(skip), 1);
     ASSERT_TRUE(memory.withdraw(mapping.vaddr(skip), kPage, Memory::Leaving::unmap));
-    ::munmap(mapping.page(skip), kPage);
+    mapping.unmap(skip, 1);
     EXPECT_EQ(memory.moved_pages(), 0U);
     EXPECT_EQ(device_reads(memory, paddrs[0]), kGone) << "a fault that shows, not stale bytes";
     EXPECT_EQ(device_reads(memory, paddrs[0] + kPage), 4);

@@ -59,9 +59,9 @@ TEST_F(OwnProcessTest, reads_and_writes_what_is_there)
 
 TEST_F(OwnProcessTest, a_bad_pointer_is_efault)
 {
-    TestMapping const mapping{2, PROT_READ};
+    TestMapping mapping{2, PROT_READ};
     std::array<std::byte, 8> buffer{};
-    ::munmap(mapping.page(1), kPage);
+    mapping.unmap(1, 1);
     EXPECT_EQ(code(process_.read(Vaddr{0}, buffer)), EFAULT);
     EXPECT_EQ(code(process_.read(mapping.vaddr(1) - std::uint64_t{4}, buffer)), EFAULT);
     EXPECT_EQ(code(process_.read(mapping.vaddr(1) - std::uint64_t{8}, buffer)), 0);
@@ -97,8 +97,8 @@ TEST_F(OwnProcessTest, has_a_place_for_every_user_address_and_no_other)
 
 TEST_F(OwnProcessTest, a_hole_is_efault)
 {
-    TestMapping const mapping{3};
-    ::munmap(mapping.page(1), kPage);
+    TestMapping mapping{3};
+    mapping.unmap(1, 1);
     expect(mapping, EFAULT, EFAULT, "hole in the middle");
     EXPECT_EQ(fault_in(mapping.vaddr(), 1, Intent::write), 0);
     EXPECT_EQ(fault_in(mapping.vaddr(1), 1, Intent::read), EFAULT);

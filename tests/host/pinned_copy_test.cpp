@@ -47,7 +47,7 @@ TEST_P(PinnedCopy, rights_that_the_process_took_from_itself_do_not_stop_it)
 
 TEST_P(PinnedCopy, what_is_gone_is_gone)
 {
-    ::munmap(mapping_.page(1), kPage);
+    mapping_.unmap(1, 1);
     std::vector<std::byte> bytes(kPage, std::byte{6});
     EXPECT_EQ(read_pinned(bytes.data(), mapping_.page(1) - 10, 50), 40U);
     EXPECT_EQ(write_pinned(mapping_.page(1) - 10, bytes.data(), 50), 40U);

@@ -9,7 +9,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
-#include <utility>
+#include <vector>
 
 #include "base/address.hpp"
 #include "base/unique_fd.hpp"
@@ -23,34 +23,44 @@ inline Vaddr vaddr_of(void const* pointer)
     return Vaddr{reinterpret_cast<std::uint64_t>(pointer)};
 }
 
+// The destructor leaves alone what unmap() has unmapped: something else may be there by now.
 class TestMapping {
 public:
     explicit TestMapping(std::size_t pages, int prot = PROT_READ | PROT_WRITE,
                          int flags = MAP_PRIVATE | MAP_ANONYMOUS, int fd = -1)
-        : size_{pages * kPage},
-          start_{static_cast<std::byte*>(::mmap(nullptr, size_, prot, flags, fd, 0))}
+        : mapped_(pages, true),
+          start_{static_cast<std::byte*>(::mmap(nullptr, pages * kPage, prot, flags, fd, 0))}
     {
+        if (failed()) mapped_.assign(pages, false);
     }
     ~TestMapping()
     {
-        if (start_ != MAP_FAILED) ::munmap(start_, size_);
+        for (std::size_t i = 0; i < mapped_.size(); ++i) unmap(i, 1);
     }
-    TestMapping(TestMapping&& other) noexcept
-        : size_{other.size_},
-          start_{std::exchange(other.start_, static_cast<std::byte*>(MAP_FAILED))}
-    {
-    }
-    TestMapping& operator=(TestMapping&&) = delete;
+    TestMapping(TestMapping const&) = delete;
+    TestMapping& operator=(TestMapping const&) = delete;
 
     std::byte* page(std::size_t i) const { return start_ + i * kPage; }
     Vaddr vaddr(std::size_t i = 0) const { return vaddr_of(page(i)); }
-    std::size_t size() const { return size_; }
-    std::size_t pages() const { return size_ / kPage; }
-    void fill(int byte) const { std::memset(start_, byte, size_); }
+    std::size_t size() const { return mapped_.size() * kPage; }
+    std::size_t pages() const { return mapped_.size(); }
+    void fill(int byte) const { std::memset(start_, byte, size()); }
     bool failed() const { return start_ == MAP_FAILED; }
 
+    void unmap(std::size_t first, std::size_t pages)
+    {
+        std::size_t past = first;
+        while (past < first + pages && mapped_[past]) mapped_[past++] = false;
+        if (past != first) ::munmap(page(first), (past - first) * kPage);
+    }
+    // The process has moved these pages away.
+    void forget(std::size_t first, std::size_t pages)
+    {
+        for (std::size_t i = first; i < first + pages; ++i) mapped_[i] = false;
+    }
+
 private:
-    std::size_t size_;
+    std::vector<bool> mapped_;
     std::byte* start_;
 };
 

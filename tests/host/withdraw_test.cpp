@@ -21,7 +21,7 @@ class WithdrawTest : public MemoryBench {};
 TEST_F(WithdrawTest, an_unmapped_page_stays_reachable_as_the_old_page)
 {
     Memory memory{{}};
-    TestMapping const mapping{4};
+    TestMapping mapping{4};
     mapping.fill(7);
     auto const paddrs = pin(memory, mapping.vaddr(), 4);
     withdraw_and_unmap(memory, mapping, 0, 4);
@@ -126,11 +126,11 @@ TEST_F(WithdrawTest, until_the_process_unmaps_the_range_stays_its_own)
 TEST_F(WithdrawTest, the_size_counts_as_rounded_up_to_a_page)
 {
     Memory memory{{}};
-    TestMapping const mapping{2};
+    TestMapping mapping{2};
     mapping.fill(5);
     auto const paddrs = pin(memory, mapping.vaddr(), 2);
     ASSERT_TRUE(memory.withdraw(mapping.vaddr(), kPage + 1, Memory::Leaving::unmap));
-    ::munmap(mapping.page(0), kPage + 1);
+    mapping.unmap(0, 2);
     EXPECT_EQ(device_reads(memory, paddrs[1]), 5);
     memory.unpin(paddrs[0], 2);
 }
@@ -156,7 +156,7 @@ TEST_F(WithdrawTest, a_run_may_span_mappings_of_different_rights)
 {
     Memory memory{{}};
     auto const file = memory_file(2);
-    TestMapping const mapping{10};
+    TestMapping mapping{10};
     ASSERT_NE(::mmap(mapping.page(4), 2 * kPage, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED,
                      file.get(), 0),
               MAP_FAILED);
@@ -180,7 +180,7 @@ TEST_F(WithdrawTest, of_a_read_only_file_keeps_what_can_be_read)
     ASSERT_EQ(::pwrite(file.get(), "x", 1, 0), 1);
     UniqueFd const read_only{
         ::open(("/proc/self/fd/" + std::to_string(file.get())).c_str(), O_RDONLY)};
-    TestMapping const mapping{1, PROT_READ, MAP_SHARED, read_only.get()};
+    TestMapping mapping{1, PROT_READ, MAP_SHARED, read_only.get()};
     auto const paddrs = pin(memory, mapping.vaddr(), 1, Intent::read);
     withdraw_and_unmap(memory, mapping, 0, 1);
     EXPECT_EQ(device_reads(memory, paddrs[0]), 'x');
@@ -195,7 +195,7 @@ TEST_F(WithdrawTest, a_shared_page_stays_shared_after_it_is_unmapped)
 {
     Memory memory{{}};
     auto const file = memory_file(1);
-    TestMapping const mapping{1, PROT_READ | PROT_WRITE, MAP_SHARED, file.get()};
+    TestMapping mapping{1, PROT_READ | PROT_WRITE, MAP_SHARED, file.get()};
     TestMapping const other{1, PROT_READ | PROT_WRITE, MAP_SHARED, file.get()};
     auto const paddrs = pin(memory, mapping.vaddr(), 1);
     withdraw_and_unmap(memory, mapping, 0, 1);
@@ -269,7 +269,7 @@ TEST_F(WithdrawTest, what_was_mlocked_is_not_any_more_once_it_is_unmapped)
     Memory memory{{}};
     OwnLockSource source{LockCap::no};
     std::uint64_t const before = source.mlocked_bytes();
-    TestMapping const mapping{2};
+    TestMapping mapping{2};
     ASSERT_TRUE(lock_pages(mapping.page(0), 2));
     auto const paddrs = pin(memory, mapping.vaddr(), 2);
     withdraw_and_unmap(memory, mapping, 0, 2);
@@ -297,14 +297,15 @@ TEST_F(WithdrawTest, knows_whether_anything_is_pinned_in_a_range)
 TEST_F(WithdrawTest, frames_follow_pages_that_the_process_moves)
 {
     Memory memory{{}};
-    TestMapping const mapping{3};
-    TestMapping const target{3};
+    TestMapping mapping{3};
+    TestMapping target{3};
     mapping.fill(5);
     auto const paddrs = pin(memory, mapping.vaddr(), 3);
     memory.follow(mapping.vaddr(), 3 * kPage, [&]() -> std::optional<Vaddr> {
         void* const moved = ::mremap(mapping.page(0), 3 * kPage, 3 * kPage,
                                      MREMAP_MAYMOVE | MREMAP_FIXED, target.page(0));
         EXPECT_EQ(moved, target.page(0));
+        mapping.forget(0, 3);
         return target.vaddr();
     });
     target.fill(6);

@@ -117,8 +117,9 @@ TEST(House, a_device_sees_only_its_port)
 {
     std::set<std::string> const allowed{"base", "pci", "devices"};
     for (auto const& line : lines_of("devices"))
-        if (auto const target = included(line))
+        if (auto const target = included(line)) {
             EXPECT_TRUE(allowed.contains(target->substr(0, target->find('/')))) << where(line);
+        }
 }
 
 TEST(House, only_uapi_knows_the_kernels_structures)
@@ -126,7 +127,7 @@ TEST(House, only_uapi_knows_the_kernels_structures)
     for (auto const& [room, below] : kArrows) {
         if (room == "uapi") continue;
         for (auto const& line : lines_of(room))
-            EXPECT_EQ(line.text.find("linux/vfio.h"), std::string::npos) << where(line);
+            EXPECT_EQ(line.text.find("<linux/vfio.h>"), std::string::npos) << where(line);
     }
 }
 
@@ -162,14 +163,16 @@ TEST(House, nothing_is_left_undone)
             EXPECT_FALSE(std::regex_search(line.text, marks)) << where(line);
 }
 
-TEST(House, addresses_of_different_spaces_are_told_apart_by_their_types)
+TEST(House, headers_speak_of_addresses_in_their_types)
 {
-    // A raw integer for an address in a public header of the engine's rooms is a question to ask.
-    std::regex const suspicious{R"re(uint64_t\s+(iova|vaddr|paddr)\b)re"};
-    for (auto const* room : {"pagetable", "native", "iommu", "type1", "pci", "host"})
+    // Below the pagetable room an address is a typed one; a format's own arithmetic is on raw
+    // words.
+    std::regex const raw{R"re(uint64_t\s+(iova|vaddr|paddr)\b)re"};
+    for (auto const* room : {"host", "iommu", "type1", "pci", "uapi"})
         for (auto const& line : lines_of(room))
-            if (line.file.extension() == ".hpp")
-                EXPECT_FALSE(std::regex_search(line.text, suspicious)) << where(line);
+            if (line.file.extension() == ".hpp") {
+                EXPECT_FALSE(std::regex_search(line.text, raw)) << where(line);
+            }
 }
 
 }  // namespace
