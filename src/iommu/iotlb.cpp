@@ -48,10 +48,10 @@ bool Iotlb::overlaps(std::uint64_t tag, std::uint64_t last, IovaRange range)
 }
 
 // REQUIRES: slot.sequence is odd, by the caller.
-void Iotlb::write(Slot& slot, std::uint64_t tag, std::uint64_t paddr, std::uint64_t last)
+void Iotlb::write(Slot& slot, std::uint64_t tag, std::uint64_t raw_paddr, std::uint64_t last)
 {
     slot.tag.store(tag, std::memory_order_release);
-    slot.paddr.store(paddr, std::memory_order_release);
+    slot.paddr.store(raw_paddr, std::memory_order_release);
     slot.last.store(last, std::memory_order_release);
 }
 

@@ -58,7 +58,7 @@ private:
 
     static std::size_t index(Iova iova) { return (iova.raw() >> k4K.lg2()) % kEntries; }
     static bool overlaps(std::uint64_t tag, std::uint64_t last, IovaRange range);
-    static void write(Slot& slot, std::uint64_t tag, std::uint64_t paddr, std::uint64_t last);
+    static void write(Slot& slot, std::uint64_t tag, std::uint64_t raw_paddr, std::uint64_t last);
     static void count(std::atomic<std::uint64_t>& counter);
 
     std::array<Slot, kEntries> slots_;
