@@ -1,0 +1,223 @@
+// What a call costs: answered by Pinfold, passed through by it, and made by the kernel, interleaved
+// in one run under `pinfold run`. Prints medians and the ratios that matter; docs/performance.md
+// explains them.
+#include <benchmark/benchmark.h>
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <linux/vfio.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <cstdint>
+#include <cstdlib>
+#include <cstring>
+#include <map>
+#include <string>
+
+namespace {
+
+constexpr char const* kBdf = "0000:00:04.0";
+
+int must(int result, char const* what)
+{
+    if (result >= 0) return result;
+    std::perror(what);
+    std::exit(1);
+}
+
+struct Device {
+    int container, group, device;
+    off_t config;
+    std::uint32_t volatile* registers;
+
+    Device()
+    {
+        auto const link = std::string{"/sys/bus/pci/devices/"} + kBdf + "/iommu_group";
+        char target[256] = {};
+        must(static_cast<int>(::readlink(link.c_str(), target, sizeof target - 1)), link.c_str());
+        auto const node = std::string{"/dev/vfio/"} + (std::strrchr(target, '/') + 1);
+        container = must(::open("/dev/vfio/vfio", O_RDWR), "/dev/vfio/vfio");
+        group = must(::open(node.c_str(), O_RDWR), node.c_str());
+        must(::ioctl(group, VFIO_GROUP_SET_CONTAINER, &container), "SET_CONTAINER");
+        must(::ioctl(container, VFIO_SET_IOMMU, VFIO_TYPE1v2_IOMMU), "SET_IOMMU");
+        device = must(::ioctl(group, VFIO_GROUP_GET_DEVICE_FD, kBdf), "GET_DEVICE_FD");
+        config = offset(VFIO_PCI_CONFIG_REGION_INDEX);
+        void* const at = ::mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, device,
+                                offset(VFIO_PCI_BAR0_REGION_INDEX));
+        if (at == MAP_FAILED) must(-1, "mmap BAR0");
+        registers = static_cast<std::uint32_t volatile*>(at);
+    }
+    off_t offset(unsigned index) const
+    {
+        vfio_region_info info{};
+        info.argsz = sizeof info;
+        info.index = index;
+        must(::ioctl(device, VFIO_DEVICE_GET_REGION_INFO, &info), "GET_REGION_INFO");
+        return static_cast<off_t>(info.offset);
+    }
+};
+
+Device& device()
+{
+    static Device opened;
+    return opened;
+}
+
+int null_fd()
+{
+    static int const fd = must(::open("/dev/null", O_RDWR), "/dev/null");
+    return fd;
+}
+
+void kernel_getppid(benchmark::State& state)
+{
+    for (auto _ : state) benchmark::DoNotOptimize(::syscall(SYS_getppid));
+}
+
+void check_extension(benchmark::State& state)
+{
+    int const fd = device().container;
+    for (auto _ : state)
+        benchmark::DoNotOptimize(::ioctl(fd, VFIO_CHECK_EXTENSION, VFIO_TYPE1_IOMMU));
+}
+
+void get_info(benchmark::State& state)
+{
+    int const fd = device().container;
+    struct {
+        vfio_iommu_type1_info info;
+        std::uint8_t capabilities[256];
+    } room{};
+    for (auto _ : state) {
+        room.info.argsz = sizeof room;
+        benchmark::DoNotOptimize(::ioctl(fd, VFIO_IOMMU_GET_INFO, &room));
+    }
+}
+
+void config_pread(benchmark::State& state)
+{
+    auto const& opened = device();
+    std::uint32_t value = 0;
+    for (auto _ : state)
+        benchmark::DoNotOptimize(::pread(opened.device, &value, sizeof value, opened.config));
+}
+
+void register_read_untrapped(benchmark::State& state)
+{
+    auto const* const registers = device().registers;
+    for (auto _ : state) benchmark::DoNotOptimize(registers[1]);
+}
+
+void register_write_trapped(benchmark::State& state)
+{
+    auto* const registers = device().registers;
+    for (auto _ : state) registers[1] = 5;
+}
+
+void map_and_unmap(benchmark::State& state)
+{
+    auto const size = static_cast<std::uint64_t>(state.range(0));
+    void* const memory = ::mmap(nullptr, size, PROT_READ | PROT_WRITE,
+                                MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+    vfio_iommu_type1_dma_map map{};
+    map.argsz = sizeof map;
+    map.flags = VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE;
+    map.vaddr = reinterpret_cast<std::uint64_t>(memory);
+    map.iova = 0x10000000;
+    map.size = size;
+    vfio_iommu_type1_dma_unmap unmap{};
+    unmap.argsz = sizeof unmap;
+    unmap.iova = map.iova;
+    for (auto _ : state) {
+        unmap.size = size;
+        must(::ioctl(device().container, VFIO_IOMMU_MAP_DMA, &map), "MAP_DMA");
+        must(::ioctl(device().container, VFIO_IOMMU_UNMAP_DMA, &unmap), "UNMAP_DMA");
+    }
+    (void)::munmap(memory, size);
+}
+
+// A call on a descriptor that is not ours, by way of the stub, and the same system call made
+// directly.
+void foreign_ioctl(benchmark::State& state)
+{
+    int const fd = null_fd();
+    for (auto _ : state) benchmark::DoNotOptimize(::ioctl(fd, 0x5401, nullptr));
+}
+void foreign_ioctl_direct(benchmark::State& state)
+{
+    long const fd = null_fd();
+    for (auto _ : state) benchmark::DoNotOptimize(::syscall(SYS_ioctl, fd, 0x5401UL, nullptr));
+}
+void foreign_pread(benchmark::State& state)
+{
+    char byte = 0;
+    int const fd = null_fd();
+    for (auto _ : state) benchmark::DoNotOptimize(::pread(fd, &byte, 1, 0));
+}
+void foreign_pread_direct(benchmark::State& state)
+{
+    char byte = 0;
+    long const fd = null_fd();
+    for (auto _ : state) benchmark::DoNotOptimize(::syscall(SYS_pread64, fd, &byte, 1UL, 0L));
+}
+
+BENCHMARK(kernel_getppid);
+BENCHMARK(check_extension);
+BENCHMARK(get_info);
+BENCHMARK(config_pread);
+BENCHMARK(register_read_untrapped);
+BENCHMARK(register_write_trapped);
+BENCHMARK(map_and_unmap)->Arg(4096)->Arg(2 << 20)->Arg(64 << 20);
+BENCHMARK(foreign_ioctl);
+BENCHMARK(foreign_ioctl_direct);
+BENCHMARK(foreign_pread);
+BENCHMARK(foreign_pread_direct);
+
+// Keeps the median of each benchmark; at the end prints them, and what follows from them.
+class Medians : public benchmark::BenchmarkReporter {
+public:
+    bool ReportContext(Context const&) override { return true; }
+    void ReportRuns(std::vector<Run> const& runs) override
+    {
+        for (auto const& run : runs)
+            if (run.aggregate_name == "median")
+                medians_[run.run_name.function_name + bytes(run)] = run.GetAdjustedCPUTime();
+    }
+    void Finalize() override
+    {
+        fmt::print("Calls, median ns of CPU time:\n");
+        for (auto const& [name, time] : medians_) fmt::print("  {:<24} {:12.1f}\n", name, time);
+        double const call = at("kernel_getppid");
+        fmt::print("Ratio to a real system call (goal: below 1):\n");
+        for (auto const* const name : {"check_extension", "get_info", "config_pread"})
+            fmt::print("  {:<24} {:12.2f}\n", name, at(name) / call);
+        fmt::print("What a foreign descriptor's call pays for passing by, ns (goal: at most 8):\n");
+        for (std::string const name : {"foreign_ioctl", "foreign_pread"})
+            fmt::print("  {:<24} {:+12.1f}\n", name, at(name) - at(name + "_direct"));
+    }
+
+private:
+    static std::string bytes(Run const& run)
+    {
+        return run.run_name.args.empty() ? "" : " " + run.run_name.args;
+    }
+    double at(std::string const& name) const
+    {
+        auto const found = medians_.find(name);
+        return found == medians_.end() ? 0.0 : found->second;
+    }
+    std::map<std::string, double> medians_;
+};
+
+}  // namespace
+
+int main(int argc, char** argv)
+{
+    benchmark::Initialize(&argc, argv);
+    if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 1;
+    (void)device();
+    Medians reporter;
+    return benchmark::RunSpecifiedBenchmarks(&reporter) > 0 ? 0 : 1;
+}
