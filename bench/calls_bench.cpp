@@ -104,7 +104,7 @@ void config_pread(benchmark::State& state)
         benchmark::DoNotOptimize(::pread(opened.device, &value, sizeof value, opened.config));
 }
 
-void register_read_untrapped(benchmark::State& state)
+void register_read_trapped(benchmark::State& state)
 {
     auto const* const registers = device().registers;
     for (auto _ : state) benchmark::DoNotOptimize(registers[1]);
@@ -167,7 +167,7 @@ BENCHMARK(kernel_getppid);
 BENCHMARK(check_extension);
 BENCHMARK(get_info);
 BENCHMARK(config_pread);
-BENCHMARK(register_read_untrapped);
+BENCHMARK(register_read_trapped);
 BENCHMARK(register_write_trapped);
 BENCHMARK(map_and_unmap)->Arg(4096)->Arg(2 << 20)->Arg(64 << 20);
 BENCHMARK(foreign_ioctl);
