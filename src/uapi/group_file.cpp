@@ -3,6 +3,7 @@
 #include <linux/vfio.h>
 
 #include "type1/group.hpp"
+#include "type1/rollback.hpp"
 #include "uapi/user_memory.hpp"
 
 namespace pinfold::uapi {
@@ -101,12 +102,10 @@ Reply GroupFile::get_device_fd(Client& client, std::uint64_t arg)
     auto const text = TRY(read_user_string(client, arg, surroundings_.host_page.bytes()));
     pci::Function* const function = TRY(function_named(text));
     FileId const file = TRY(open_device(*function));
-    auto const fd = client.install(file);
-    if (!fd) {
-        surroundings_.table.release(file);
-        return fail(fd.error());
-    }
-    return static_cast<std::uint64_t>(*fd);
+    type1::Rollback release{[&] { surroundings_.table.release(file); }};
+    int const fd = TRY(client.install(file));
+    release.commit();
+    return static_cast<std::uint64_t>(fd);
 }
 
 Result<FileId> GroupFile::open_device(pci::Function& function)
