@@ -6,12 +6,13 @@
 #include <sys/stat.h>
 
 #include <algorithm>
-#include <array>
 #include <cerrno>
-#include <cstring>
+#include <limits>
 
 namespace pinfold::devices::nvme {
 namespace {
+
+constexpr auto kBusy = "is busy: another program or a file system uses it";
 
 std::unexpected<std::string> refuse(std::string const& path, std::string_view why)
 {
@@ -40,6 +41,15 @@ UniqueFd out_of_the_way(UniqueFd fd)
     auto const floor = static_cast<int>(std::min<rlim_t>(limit.rlim_cur, 4096) / 4 * 3);
     UniqueFd high{::fcntl(fd.get(), F_DUPFD_CLOEXEC, floor)};
     return high ? std::move(high) : std::move(fd);
+}
+
+// A write beyond it would kill the client (SIGXFSZ), however long the file is already.
+off_t file_size_limit()
+{
+    constexpr auto kNone = std::numeric_limits<off_t>::max();
+    rlimit limit{};
+    if (::getrlimit(RLIMIT_FSIZE, &limit) != 0) return kNone;
+    return limit.rlim_cur > static_cast<rlim_t>(kNone) ? kNone : static_cast<off_t>(limit.rlim_cur);
 }
 
 // A byte of the file that stands for something and nothing stored there, as QEMU's tools use them:
@@ -87,7 +97,7 @@ bool lock_for_reading(int fd)
 
 }  // namespace
 
-pci::Checked<DiskFile> open_disk_file(std::string const& path, DiskAccess access)
+pci::Checked<DiskFile> open_disk_file(std::string const& path, DiskAccess access, Claim claim)
 {
     struct stat status{};
     if (::stat(path.c_str(), &status) != 0) return refuse(path, error_text(errno));
@@ -95,8 +105,10 @@ pci::Checked<DiskFile> open_disk_file(std::string const& path, DiskAccess access
         return refuse(path, fmt::format("is {}; a disk is a regular file or a block device",
                                         kind_of(status.st_mode)));
     }
-    int const mode = access == DiskAccess::read_only ? O_RDONLY : O_RDWR;
+    int mode = access == DiskAccess::read_only ? O_RDONLY : O_RDWR;
+    if (claim == Claim::sole_writer && S_ISBLK(status.st_mode)) mode |= O_EXCL;
     UniqueFd fd{::open(path.c_str(), mode | O_CLOEXEC | O_NOCTTY | O_NONBLOCK)};
+    if (!fd && errno == EBUSY) return refuse(path, kBusy);
     if (!fd) {
         auto const hint = access == DiskAccess::read_write &&
                                   (errno == EACCES || errno == EROFS || errno == EPERM)
@@ -105,6 +117,10 @@ pci::Checked<DiskFile> open_disk_file(std::string const& path, DiskAccess access
         return refuse(path, error_text(errno) + hint);
     }
     auto const size = ::lseek(fd.get(), 0, SEEK_END);
+    if (access == DiskAccess::read_write && S_ISREG(status.st_mode) && size > file_size_limit()) {
+        return refuse(
+            path, "is larger than the file size limit; raise it (ulimit -f) or say readonly=yes");
+    }
     if (size < 0) return refuse(path, error_text(errno));
     if (size == 0) {
         return refuse(path, "is empty; give it a size first, such as truncate -s 1G FILE");
@@ -114,12 +130,13 @@ pci::Checked<DiskFile> open_disk_file(std::string const& path, DiskAccess access
 
 pci::Checked<UniqueFd> lock_disk(std::string const& path, DiskAccess access)
 {
-    auto file = open_disk_file(path, access);
+    auto const claim = access == DiskAccess::read_only ? Claim::none : Claim::sole_writer;
+    auto file = open_disk_file(path, access, claim);
     if (!file) return std::unexpected{std::move(file.error())};
     auto const fd = file->fd.get();
     auto const locked =
         access == DiskAccess::read_only ? lock_for_reading(fd) : lock_bytes(fd, F_WRLCK, 0, 0);
-    if (!locked) return refuse(path, "is busy: another program has it open as a disk");
+    if (!locked) return refuse(path, kBusy);
     return std::move(file->fd);
 }
 

@@ -14,7 +14,12 @@ struct DiskFile {
     std::uint64_t size;
 };
 
+// A sole writer of a block device is refused where a file system or another such writer holds it
+// (open(2), O_EXCL).
+enum class Claim { none, sole_writer };
+
 // A regular file or a block device that is not empty. Takes no lock.
-pci::Checked<DiskFile> open_disk_file(std::string const& path, DiskAccess access);
+pci::Checked<DiskFile> open_disk_file(std::string const& path, DiskAccess access,
+                                      Claim claim = Claim::none);
 
 }  // namespace pinfold::devices::nvme
