@@ -2,8 +2,6 @@
 
 #include <cassert>
 
-#include "host/raw_memory.hpp"
-
 namespace pinfold::host {
 
 FrameTable::FrameTable(unsigned index_bits, std::uint64_t limit_bytes)
@@ -27,9 +25,10 @@ FrameTable::~FrameTable()
     if (root_ != nullptr) release(root_, root_bytes());
 }
 
-void FrameTable::release(void* memory, std::size_t size)
+template <class T>
+void FrameTable::release(T* memory, std::size_t size)
 {
-    raw::munmap(static_cast<std::byte*>(memory), size);
+    raw::munmap(reinterpret_cast<std::byte*>(memory), size);
 }
 
 // All-zero bytes are an empty T: null pointers, slots without frame and tenant.

@@ -12,6 +12,7 @@
 #include <cstdint>
 
 #include "base/function_ref.hpp"
+#include "host/raw_memory.hpp"
 
 namespace pinfold::host {
 
@@ -27,7 +28,7 @@ struct Slot {
 
     std::byte* bytes() const
     {
-        return reinterpret_cast<std::byte*>(place.load(std::memory_order_relaxed) & ~kFlags);
+        return raw::pointer(place.load(std::memory_order_relaxed) & ~kFlags);
     }
 };
 
@@ -78,7 +79,8 @@ private:
     template <class T>
     T* grow_at(T** array, std::uint64_t position);
     std::size_t root_bytes() const { return root_entries_ * sizeof(Middle*); }
-    static void release(void* memory, std::size_t size);
+    template <class T>
+    static void release(T* memory, std::size_t size);
 
     std::uint64_t budget_;
     std::uint64_t root_entries_;

@@ -52,7 +52,7 @@ std::optional<std::uint64_t> take_number(std::string_view& text)
     std::size_t const length = std::min(text.find_first_not_of(kDigits), text.size());
     if (length == 0 || length == text.size()) return std::nullopt;
     std::uint64_t value = 0;
-    std::from_chars(text.data(), text.data() + length, value, 16);
+    std::from_chars(text.begin(), text.begin() + length, value, 16);
     text.remove_prefix(length + 1);
     return value;
 }

@@ -74,10 +74,7 @@ struct Memory::Impl {
     {
         return reinterpret_cast<std::uint64_t>(place) >> page_size.lg2();
     }
-    std::byte* page(std::uint64_t home) const
-    {
-        return reinterpret_cast<std::byte*>(home << page_size.lg2());
-    }
+    std::byte* page(std::uint64_t home) const { return raw::pointer(home << page_size.lg2()); }
     std::optional<Homes> homes_within(Vaddr start, std::uint64_t size) const;
 
     Result<Paddr> pin_page(std::byte* place);
@@ -217,7 +214,8 @@ void Memory::Impl::unpin_page(std::uint64_t index, Releases& releases)
 {
     Slot* const frame = table.find(index);
     assert(frame != nullptr && frame->pins != 0);
-    if (frame == nullptr || frame->pins == 0 || --frame->pins != 0) return;
+    if (frame == nullptr || frame->pins == 0) return;
+    if (--frame->pins != 0) return;
 
     std::byte* const bytes = frame->bytes();
     bool const aside = (frame->place.exchange(0, std::memory_order_acq_rel) & Slot::kAside) != 0;
@@ -240,8 +238,7 @@ std::byte* Memory::at(Paddr paddr) const
     if (slot == nullptr) return nullptr;
     std::uint64_t const place = slot->place.load(std::memory_order_acquire);
     if (place == 0 || (place & Slot::kMoving) != 0) return nullptr;
-    return reinterpret_cast<std::byte*>(place & ~Slot::kFlags) +
-           (paddr.raw() & impl_->page_size.mask());
+    return raw::pointer(place & ~Slot::kFlags) + (paddr.raw() & impl_->page_size.mask());
 }
 
 // Whoever moves frames holds the mutex until they have settled.

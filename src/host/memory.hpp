@@ -3,8 +3,10 @@
 // that was pinned, until the last pin goes, whatever the process does to the address range
 // meanwhile (see withdraw()).
 //
-// Thread safety: pin and unpin from any thread. at() only inside a ReadSection, and what it returns
-// is good until that section ends.
+// Thread safety: all from any thread. at() only inside a ReadSection, and what it returns is good
+// until that section ends; everything else outside of one, for it may wait for the readers. Bytes
+// are copied by read_pinned() and write_pinned(), or guarded_copy(): the process can pull memory
+// away unseen.
 #pragma once
 
 #include <cstddef>

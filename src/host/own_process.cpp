@@ -11,7 +11,7 @@ namespace {
 // x86-64's TASK_SIZE with four levels of page tables.
 constexpr VaddrRange kUserRange{Vaddr{0}, Vaddr{(std::uint64_t{1} << 47) - 4097}};
 
-std::byte* pointer(Vaddr vaddr) { return raw::pointer(static_cast<long>(vaddr.raw())); }
+std::byte* pointer(Vaddr vaddr) { return raw::pointer(vaddr.raw()); }
 
 // access_ok(): nothing outside the user half is touched at all.
 Result<> check_user_range(Vaddr start, std::size_t size)

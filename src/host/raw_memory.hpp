@@ -40,7 +40,12 @@ inline long mprotect(std::byte* start, std::size_t size, int prot)
     return ::syscall(SYS_mprotect, start, size, prot);
 }
 
-inline std::byte* pointer(long address) { return reinterpret_cast<std::byte*>(address); }
+// The memory at an address that came as a number.
+inline std::byte* pointer(std::uint64_t address)
+{
+    return reinterpret_cast<std::byte*>(address);  // NOLINT(performance-no-int-to-ptr)
+}
+inline std::byte* pointer(long address) { return pointer(static_cast<std::uint64_t>(address)); }
 
 // Anonymous private memory wherever there is room. nullptr: there is none.
 inline std::byte* map_anonymous(std::size_t size, int prot)
