@@ -175,5 +175,74 @@ TEST(House, headers_speak_of_addresses_in_their_types)
             }
 }
 
+// A file in one line, so that a comment's sentence is in one piece.
+std::string unwrapped(fs::path const& file)
+{
+    std::ifstream stream{file};
+    std::string whole;
+    for (std::string line; std::getline(stream, line);) {
+        auto start = line.find_first_not_of(' ');
+        if (start == std::string::npos) continue;
+        if (line.compare(start, 2, "//") == 0) start = line.find_first_not_of(' ', start + 2);
+        if (start != std::string::npos) whole.append(line, start).append(1, ' ');
+    }
+    return whole;
+}
+
+// The rules that a text cites, "M-6" or "6.2", with all of "X-1 to X-9".
+std::set<std::string> cited_rules(std::string const& text)
+{
+    static std::regex const citation{
+        R"re([Rr]ules? (\d\.\d|[A-Z]-\d+(?:(?:, and |, | and | to )[A-Z]-\d+)*))re"};
+    static std::regex const number{R"re(( to )?([A-Z])-(\d+))re"};
+    std::set<std::string> cited;
+    for (std::sregex_iterator found{text.begin(), text.end(), citation}, end; found != end;
+         ++found) {
+        std::string const rules = (*found)[1];
+        if (rules[1] == '.') cited.insert(rules);
+        int before = 0;
+        for (std::sregex_iterator rule{rules.begin(), rules.end(), number}; rule != end; ++rule) {
+            int const last = std::stoi((*rule)[3]);
+            for (int n = (*rule)[1].matched ? before + 1 : last; n <= last; ++n)
+                cited.insert((*rule)[2].str() + "-" + std::to_string(n));
+            before = last;
+        }
+    }
+    return cited;
+}
+
+// The rules that docs/ defines: bullets that begin with a bold number, and headings with one.
+std::set<std::string> written_rules()
+{
+    static std::regex const definition{R"re((?:\* \*\*([A-Z]-\d+)\*\* |### (\d\.\d) ).*)re"};
+    std::set<std::string> written;
+    for (auto const* name : {"type1.md", "vfio-pci.md"}) {
+        std::ifstream stream{fs::path{PINFOLD_SOURCE_DIR} / "docs" / name};
+        std::smatch match;
+        for (std::string line; std::getline(stream, line);) {
+            if (!std::regex_match(line, match, definition)) continue;
+            std::string const rule = match[1].matched ? match[1] : match[2];
+            EXPECT_TRUE(written.insert(rule).second) << rule << " is defined twice";
+        }
+    }
+    return written;
+}
+
+TEST(House, every_rule_that_a_comment_cites_is_written_down)
+{
+    auto const written = written_rules();
+    std::size_t citations = 0;
+    for (auto const* root : {"src", "tests"})
+        for (auto const& entry :
+             fs::recursive_directory_iterator{fs::path{PINFOLD_SOURCE_DIR} / root}) {
+            if (!is_source(entry.path()) && entry.path().extension() != ".md") continue;
+            for (auto const& rule : cited_rules(unwrapped(entry.path()))) {
+                ++citations;
+                EXPECT_TRUE(written.contains(rule)) << entry.path() << " cites rule " << rule;
+            }
+        }
+    EXPECT_GT(citations, 100U);
+}
+
 }  // namespace
 }  // namespace pinfold
