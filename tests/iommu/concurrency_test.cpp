@@ -3,6 +3,8 @@
 
 #include <atomic>
 #include <chrono>
+#include <functional>
+#include <memory>
 #include <thread>
 #include <vector>
 
@@ -44,10 +46,17 @@ TEST_P(Concurrency, sync_waits_for_the_access_that_uses_the_old_translation)
     EXPECT_FALSE(synced_too_early);
 }
 
-TEST_P(Concurrency, block_and_the_end_of_a_domain_wait_for_the_access_under_way)
+TEST_P(Concurrency, every_way_out_of_a_domain_waits_for_the_access_under_way)
 {
-    for (bool const by_domain : {false, true}) {
-        auto domain = unit.iommu->create_domain().value();
+    auto const elsewhere = unit.iommu->create_domain().value();
+    std::unique_ptr<Domain> domain;
+    std::function<void()> const ways_out[] = {
+        [&] { EXPECT_TRUE(unit.endpoint->attach(*elsewhere)); },
+        [&] { unit.endpoint->block(); },
+        [&] { domain.reset(); },
+    };
+    for (auto const& leave : ways_out) {
+        domain = unit.iommu->create_domain().value();
         ASSERT_TRUE(domain->map(Iova{0}, Paddr{0x5000}, kPage, Prot::read));
         ASSERT_TRUE(unit.endpoint->attach(*domain));
         std::atomic<bool> inside{false};
@@ -61,10 +70,7 @@ TEST_P(Concurrency, block_and_the_end_of_a_domain_wait_for_the_access_under_way)
             left_too_early = left;
         }};
         while (!inside) std::this_thread::yield();
-        if (by_domain)
-            domain.reset();
-        else
-            unit.endpoint->block();
+        leave();
         left = true;
         device.join();
         EXPECT_FALSE(left_too_early);

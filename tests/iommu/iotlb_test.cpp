@@ -3,7 +3,8 @@
 #include <gtest/gtest.h>
 
 #include <thread>
-#include <vector>
+
+#include "base/read_section.hpp"
 
 namespace pinfold::iommu {
 namespace {
@@ -121,6 +122,38 @@ TEST(Iotlb, an_entry_is_never_torn)
     other.join();
     reading.join();
     EXPECT_EQ(torn, 0);
+}
+
+// What a fill brings is the value as it was after generation(). Once an invalidation has returned
+// and the fills under way have ended, no older value may be found.
+TEST(Iotlb, a_fill_beside_an_invalidation_leaves_nothing_old)
+{
+    Iotlb iotlb;
+    std::atomic<std::uint64_t> value{1};
+    std::atomic<bool> stop{false};
+    auto filler = [&] {
+        while (!stop) {
+            ReadSection const section;
+            std::uint64_t const generation = iotlb.generation();
+            std::uint64_t const now = value;
+            for (int i = 0; i < 20; ++i)
+                iotlb.fill(Iova{0}, range(0, kPage), Paddr{now * kPage}, Prot::read, generation);
+        }
+    };
+    std::thread one{filler};
+    std::thread other{filler};
+    std::uint64_t old = 0;
+    for (int round = 0; round < 2'000; ++round) {
+        std::uint64_t const now = ++value;
+        iotlb.invalidate(range(0, kPage));
+        wait_for_readers();
+        auto const entry = iotlb.lookup(Iova{0});
+        if (entry && entry->paddr.raw() != now * kPage) ++old;
+    }
+    stop = true;
+    one.join();
+    other.join();
+    EXPECT_EQ(old, 0);
 }
 
 }  // namespace
