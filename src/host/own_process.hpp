@@ -10,7 +10,7 @@ namespace pinfold::host {
 // Whether devices may write to shared mappings of files on a disk: Linux refuses it since 6.5.
 enum class TrackedFiles { refused, allowed };
 
-class OwnProcess final : public Process {
+class OwnProcess : public Process {
 public:
     OwnProcess(LockedMemory::Source& source, PageSize host_page,
                TrackedFiles tracked_files = TrackedFiles::refused)

@@ -4,7 +4,7 @@
 #include <cstring>
 
 #include "base/read_section.hpp"
-#include "host/guarded_copy.hpp"
+#include "host/pinned_copy.hpp"
 
 namespace pinfold::pci {
 
@@ -76,8 +76,8 @@ DmaPort::Stop DmaPort::copy_some(Iova iova, std::byte* bytes, std::uint64_t size
             return stop;
         std::byte* const local = bytes + done;
         std::size_t const missing = access == Access::read
-                                        ? host::guarded_copy(local, place.at, place.size)
-                                        : host::guarded_copy(place.at, local, place.size);
+                                        ? host::read_pinned(local, place.at, place.size)
+                                        : host::write_pinned(place.at, local, place.size);
         done += place.size - missing;
         if (missing == 0) continue;
         fault(Iova{iova.raw() + done}, access, FaultReason::no_memory);

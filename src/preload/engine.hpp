@@ -11,11 +11,11 @@
 #include <string>
 #include <unordered_map>
 
-#include "host/own_process.hpp"
 #include "machine/counters.hpp"
 #include "machine/machine.hpp"
 #include "machine/run_state.hpp"
 #include "preload/bar_map.hpp"
+#include "preload/client_process.hpp"
 #include "preload/fd_table.hpp"
 #include "preload/nodes.hpp"
 #include "uapi/call.hpp"
@@ -79,10 +79,10 @@ private:
     machine::RunState const run_;
     machine::Description const description_;
     std::unique_ptr<host::LockedMemory::Source> const lock_source_;
-    host::OwnProcess process_;
+    BarMap bars_;
+    ClientProcess process_;
     Nodes const nodes_;
     FdTable fds_;
-    BarMap bars_;
     std::unique_ptr<machine::Machine> machine_;
     std::atomic<machine::Machine*> live_{nullptr};  // machine_, for whoever must not wait
     machine::SharedCounters counters_;

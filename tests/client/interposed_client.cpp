@@ -170,6 +170,10 @@ void mapping_bars()
                                                       edu.device, offset + (1 << 20))));
     CHECK_FAILS(EINVAL, reinterpret_cast<long>(::mmap(nullptr, kPage, PROT_READ, MAP_SHARED,
                                                       edu.device, edu.config_offset())));
+    // A BAR is no memory to give to a device.
+    CHECK_FAILS(EFAULT, edu.map(const_cast<std::uint32_t*>(edu.registers), 0x100000, kPage));
+    CHECK_FAILS(EFAULT, edu.map(const_cast<std::uint32_t*>(edu.registers), 0x100000, kPage,
+                                VFIO_DMA_MAP_FLAG_READ));
     // Over a reservation, as DPDK does it; then a hole in the middle.
     auto* const place = memory(kBar);
     void* const at =
@@ -260,6 +264,11 @@ void pins_hold()
     CHECK(seen_by_device(edu, kIova + 3 * kPage) == 0x33);
     write_by_device(edu, kIova + 3 * kPage, 0x44);
     CHECK(moved[0] == 0x44);
+    // What the program forbids itself does not bind the device (rule M-17).
+    CHECK(::mprotect(pages + 4 * kPage, kPage, PROT_NONE) == 0);
+    CHECK(seen_by_device(edu, kIova + 4 * kPage) == 0x11);
+    write_by_device(edu, kIova + 4 * kPage, 0x55);
+    CHECK(::mprotect(pages + 4 * kPage, kPage, PROT_READ) == 0 && pages[4 * kPage] == 0x55);
     CHECK(edu.unmap(kIova, 8 * kPage) == 8 * kPage);
     CHECK(edu.unmap(0x200000, kPage) == kPage);
     CHECK(edu.unmap(kIova, 8 * kPage) == 0);
