@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
+#include <chrono>
 #include <thread>
 
 #include "base/read_section.hpp"
@@ -60,6 +62,13 @@ TEST(Iotlb, a_large_leaf_is_cached_by_page_and_says_how_far_it_goes)
     EXPECT_EQ(entry->paddr, Paddr{0x803040});
     EXPECT_EQ(entry->size, 0x400000 - 0x203040);
     EXPECT_FALSE(iotlb.lookup(Iova{0x204000}));
+}
+
+TEST(Iotlb, a_leaf_that_does_not_hold_the_page_from_its_start_is_not_cached)
+{
+    Iotlb iotlb;
+    fill(iotlb, 0x5800, range(0x5800, 0x800), 0x9000);
+    EXPECT_FALSE(iotlb.lookup(Iova{0x5800}));
 }
 
 TEST(Iotlb, an_invalidation_takes_what_it_overlaps_and_nothing_else)
@@ -131,19 +140,28 @@ TEST(Iotlb, a_fill_beside_an_invalidation_leaves_nothing_old)
     Iotlb iotlb;
     std::atomic<std::uint64_t> value{1};
     std::atomic<bool> stop{false};
+    std::atomic<std::uint64_t> sections{0};
     auto filler = [&] {
-        while (!stop) {
+        for (; !stop; ++sections) {
             ReadSection const section;
             std::uint64_t const generation = iotlb.generation();
             std::uint64_t const now = value;
-            for (int i = 0; i < 20; ++i)
-                iotlb.fill(Iova{0}, range(0, kPage), Paddr{now * kPage}, Prot::read, generation);
+            // In turns with a page that shares the entry, so that it is not always there to remove.
+            for (std::uint64_t i = 0; i < 20; ++i) {
+                std::uint64_t const iova = i % 2 * kSpan;
+                iotlb.fill(Iova{iova}, range(iova, kPage), Paddr{now * kPage}, Prot::read,
+                           generation);
+            }
         }
     };
     std::thread one{filler};
     std::thread other{filler};
     std::uint64_t old = 0;
-    for (int round = 0; round < 2'000; ++round) {
+    auto const deadline = std::chrono::steady_clock::now() + std::chrono::seconds{3};
+    for (int round = 0; round < 5'000 && std::chrono::steady_clock::now() < deadline; ++round) {
+        std::uint64_t const before = sections;
+        while (sections == before) {
+        }  // until the fillers are at it
         std::uint64_t const now = ++value;
         iotlb.invalidate(range(0, kPage));
         wait_for_readers();
