@@ -122,7 +122,8 @@ Lists each model with its settings, as "pinfold run --device" and the [[device]]
 tables of a machine file take them.
 
 Example:
-  pinfold run --device edu,bdf=0000:00:04.0 --device edu,bdf=0000:00:05.0,group=9 -- PROGRAM
+  pinfold run --device edu,bdf=0000:00:04.0 \
+      --device edu,bdf=0000:00:05.0,group=9 -- ./my-vfio-program
 )";
 }
 

@@ -51,10 +51,12 @@ Checked<Options> parse_run(Arguments const& arguments)
     RunOptions options;
     auto const mark = std::ranges::find(arguments, "--");
     CLI::App app;
-    std::vector<std::string> stray;
-    app.add_option("--machine", options.machine);
+    Arguments stray;
+    Arguments machines;
+    Arguments memlocks;
+    app.add_option("--machine", machines)->expected(1)->take_all();
     app.add_option("--device", options.devices)->expected(1)->take_all();
-    app.add_option("--memlock", options.memlock);
+    app.add_option("--memlock", memlocks)->expected(1)->take_all();
     app.add_flag("--no-namespace", options.no_namespace);
     app.add_flag("--verbose", options.verbose);
     auto* const report = app.add_option("--report", options.report_file)->expected(0, 1);
@@ -63,6 +65,10 @@ Checked<Options> parse_run(Arguments const& arguments)
     if (!parsed) return std::unexpected{parsed.error()};
     if (!*parsed) return Print{std::string{run_help()}};
     options.report = report->count() > 0;
+    if (machines.size() > 1) return wrong("--machine is there twice", "pinfold run --help");
+    if (memlocks.size() > 1) return wrong("--memlock is there twice", "pinfold run --help");
+    if (!machines.empty()) options.machine = machines.front();
+    if (!memlocks.empty()) options.memlock = memlocks.front();
 
     if (!stray.empty())
         return wrong(fmt::format("{} is no option of run; -- goes before the program, as in "

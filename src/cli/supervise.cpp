@@ -30,7 +30,10 @@ bool look_after(pid_t client, int& status)
         if (changed < 0) return errno == ECHILD;
         if (changed == 0) return false;
         if (!WIFSTOPPED(status)) return true;
-        // The shell sees us stop, and continues the whole job later.
+        // The shell sees us stop, and continues the whole job later. What stops the client alone,
+        // a plain SIGSTOP, is between the two: whoever sent it will continue the client alone.
+        int const by = WSTOPSIG(status);
+        if (by != SIGTSTP && by != SIGTTIN && by != SIGTTOU) continue;
         (void)::raise(SIGSTOP);
         (void)::kill(client, SIGCONT);
     }

@@ -29,8 +29,8 @@ private:
 };
 
 // Waits for the client to end and returns its wait status. Signals that somebody sent to the
-// launcher go on to the client; those that the terminal sent, it has already. Where the client
-// stops, the launcher stops. REQUIRES: a SignalGate.
+// launcher go on to the client; those that the terminal sent, it has already. Where job control
+// stops the client, the launcher stops. REQUIRES: a SignalGate.
 int wait_for(pid_t client);
 
 // Ends this process as `status` says the client ended: with its exit status, or of the same signal
