@@ -225,7 +225,7 @@ TEST_F(DmaPortTest, memory_that_went_unseen_is_a_fault_and_not_a_crash)
     TestMapping const mapping{2};
     mapping.fill(0x21);
     around_.map(0x10000, mapping);
-    ASSERT_EQ(::mprotect(mapping.page(1), kPage, PROT_NONE), 0);
+    ASSERT_EQ(::munmap(mapping.page(1), kPage), 0);
     std::vector<std::byte> received(2 * kPage);
     EXPECT_EQ(port_.read(Iova{0x10000}, received).error(), Errno::fault);
     EXPECT_EQ(received[kPage - 1], std::byte{0x21});
@@ -233,7 +233,22 @@ TEST_F(DmaPortTest, memory_that_went_unseen_is_a_fault_and_not_a_crash)
     ASSERT_EQ(around_.faults().size(), 1U);
     EXPECT_EQ(around_.faults()[0].iova, Iova{0x11000});
     EXPECT_EQ(around_.faults()[0].reason, FaultReason::no_memory);
-    ASSERT_EQ(::mprotect(mapping.page(1), kPage, PROT_READ | PROT_WRITE), 0);
+}
+
+TEST_F(DmaPortTest, what_the_process_forbids_itself_after_the_pin_does_not_bind_the_device)
+{
+    TestMapping const mapping{2};
+    mapping.fill(0x21);
+    around_.map(0x10000, mapping);
+    ASSERT_EQ(::mprotect(mapping.page(1), kPage, PROT_NONE), 0);
+    std::vector<std::byte> bytes(2 * kPage);
+    EXPECT_TRUE(port_.read(Iova{0x10000}, bytes));
+    EXPECT_EQ(bytes[2 * kPage - 1], std::byte{0x21});
+    bytes.assign(2 * kPage, std::byte{0x43});
+    EXPECT_TRUE(port_.write(Iova{0x10000}, bytes));
+    ASSERT_EQ(::mprotect(mapping.page(1), kPage, PROT_READ), 0);
+    EXPECT_EQ(mapping.page(1)[0], std::byte{0x43});
+    EXPECT_TRUE(around_.faults().empty());
 }
 
 // Segments

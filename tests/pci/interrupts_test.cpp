@@ -168,7 +168,11 @@ TEST_F(InterruptsTest, INTx_refuses_what_it_cannot_do_with_the_errno_of_the_kern
     ASSERT_EQ(intx(Data::eventfd, {0}), kNone);
     EXPECT_EQ(intx(Data::eventfd, {kClosed}), Errno::badf);
     EXPECT_EQ(intx(Data::eventfd, {1}, Action::mask), Errno::notty);
-    EXPECT_EQ(intx(Data::eventfd, {1}, Action::unmask), Errno::notty);
+    EXPECT_EQ(intx(Data::eventfd, {-1}, Action::mask), Errno::notty);
+    EXPECT_EQ(intx(Data::eventfd, {kClosed}, Action::unmask), Errno::badf);
+    EXPECT_EQ(intx(Data::eventfd, {kNoEventfd}, Action::unmask), Errno::inval);
+    EXPECT_EQ(intx(Data::eventfd, {1}, Action::unmask), Errno::notty) << "not offered";
+    EXPECT_EQ(intx(Data::eventfd, {-1}, Action::unmask), kNone);
     EXPECT_EQ(intx(Data::boolean, {1}), kNone);
     EXPECT_EQ(intx(Data::boolean, {0}), kNone);
     EXPECT_EQ(fired(0), 1U) << "a failed swap leaves the old one";

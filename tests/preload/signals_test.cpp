@@ -13,7 +13,7 @@
 #include "host/guarded_copy.hpp"
 
 // A sanitizer's own handlers would answer the faults that these tests want to see.
-extern "C" char const* __asan_default_options();
+extern "C" [[gnu::visibility("default")]] char const* __asan_default_options();
 extern "C" char const* __asan_default_options() { return "handle_segv=0:handle_sigbus=0"; }
 
 namespace pinfold::preload {
