@@ -83,7 +83,6 @@ public:
 };
 
 // ---- how models are found by name: the registry
-// -------------------------------------------------------------
 
 // One `key=value` of a --device argument or a [[device]] table; where says where it came from, for
 // errors.
@@ -114,7 +113,8 @@ public:
     // Checks everything that can be checked without starting: values, and files (present, right
     // kind, not busy).
     virtual Checked<void> check(DeviceSpec const& spec) const = 0;
-    // Makes the device. The Bus outlives it.
+    // Makes the device. The Bus outlives it, and may be used from the first reset() on, which is
+    // power-on.
     virtual Checked<std::unique_ptr<Device>> create(DeviceSpec const& spec, Bus& bus) const = 0;
 };
 

@@ -50,13 +50,23 @@ Result<> Interrupts::set_intx(IrqRequest const& request, OpenEventfd open)
     if (request.action == Action::trigger) return trigger_intx(request, open);
     if (active_ != Active::intx || request.start != 0 || request.count != 1)
         return fail(Errno::inval);
-    if (request.data == Data::eventfd) return fail(Errno::notty);
+    if (request.data == Data::eventfd) return unmask_by_eventfd(request, open);
     if (request.data == Data::boolean && request.booleans[0] == 0) return {};
     if (request.action == Action::mask)
         mask_intx();
     else
         unmask_intx();
     return {};
+}
+
+// Nobody of ours waits on a client's eventfd, so unmasking by one is not offered; taking away the
+// one that is not there is fine.
+Result<> Interrupts::unmask_by_eventfd(IrqRequest const& request, OpenEventfd open)
+{
+    if (request.action == Action::mask) return fail(Errno::notty);
+    if (request.descriptors[0] < 0) return {};
+    TRY(open(request.descriptors[0]));
+    return fail(Errno::notty);
 }
 
 // Rule V-10, trigger.

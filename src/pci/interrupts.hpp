@@ -70,6 +70,7 @@ private:
     enum class Active : std::uint8_t { none, intx, msi, msix };
 
     Result<> set_intx(IrqRequest const& request, OpenEventfd open);
+    static Result<> unmask_by_eventfd(IrqRequest const& request, OpenEventfd open);
     Result<> trigger_intx(IrqRequest const& request, OpenEventfd open);
     Result<> set_messages(IrqRequest const& request, OpenEventfd open, Active kind);
     Result<> bind(IrqRequest const& request, OpenEventfd open);

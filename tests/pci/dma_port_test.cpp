@@ -214,7 +214,7 @@ TEST_F(DmaPortTest, a_page_unmapped_while_it_is_pinned_is_still_the_devices_old_
     EXPECT_EQ(around_.endpoint().faults().count(), 0U);
 
     ASSERT_NE(::mmap(mapping.page(1), kPage, PROT_READ | PROT_WRITE,
-                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0),
+                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0),
               MAP_FAILED);
     EXPECT_EQ(mapping.page(1)[0], std::byte{0});  // the process has a new page there
     EXPECT_EQ(read_byte(0x11000), 0x22);
@@ -222,10 +222,10 @@ TEST_F(DmaPortTest, a_page_unmapped_while_it_is_pinned_is_still_the_devices_old_
 
 TEST_F(DmaPortTest, memory_that_went_unseen_is_a_fault_and_not_a_crash)
 {
-    TestMapping const mapping{2};
+    TestMapping mapping{2};
     mapping.fill(0x21);
     around_.map(0x10000, mapping);
-    ASSERT_EQ(::munmap(mapping.page(1), kPage), 0);
+    mapping.unmap(1, 1);
     std::vector<std::byte> received(2 * kPage);
     EXPECT_EQ(port_.read(Iova{0x10000}, received).error(), Errno::fault);
     EXPECT_EQ(received[kPage - 1], std::byte{0x21});
@@ -251,8 +251,7 @@ TEST_F(DmaPortTest, what_the_process_forbids_itself_after_the_pin_does_not_bind_
     EXPECT_TRUE(around_.faults().empty());
 }
 
-// Segments
-// -----------------------------------------------------------------------------------------
+// ---- Segments
 
 std::size_t total(std::span<iovec const> segments)
 {
@@ -347,8 +346,7 @@ TEST_F(DmaPortTest, an_unmap_waits_until_use_has_returned)
     EXPECT_EQ(read_byte(0x10000), -1);
 }
 
-// Races
-// --------------------------------------------------------------------------------------------
+// ---- Races
 
 TEST_F(DmaPortTest, no_byte_arrives_after_an_unmap_has_returned)
 {

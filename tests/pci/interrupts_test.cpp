@@ -76,8 +76,7 @@ TEST_F(InterruptsTest, each_index_has_as_many_as_the_function_has)
     EXPECT_EQ(none.count(IrqIndex::req), 1U);
 }
 
-// INTx, rule V-10
-// ----------------------------------------------------------------------------------
+// ---- INTx, rule V-10
 
 TEST_F(InterruptsTest, an_asserted_INTx_fires_once_until_it_is_unmasked)
 {
@@ -178,8 +177,7 @@ TEST_F(InterruptsTest, INTx_refuses_what_it_cannot_do_with_the_errno_of_the_kern
     EXPECT_EQ(fired(0), 1U) << "a failed swap leaves the old one";
 }
 
-// MSI and MSI-X, rule V-11
-// -------------------------------------------------------------------------
+// ---- MSI and MSI-X, rule V-11
 
 TEST_F(InterruptsTest, messages_fire_their_own_vector_and_are_lost_where_none_is_bound)
 {
@@ -278,8 +276,7 @@ TEST_F(InterruptsTest, only_INTx_can_be_masked)
             EXPECT_EQ(set_count(index, Data::none, 0, 1, {}, action), Errno::notty);
 }
 
-// ERR and REQ, rule V-12
-// ---------------------------------------------------------------------------
+// ---- ERR and REQ, rule V-12
 
 TEST_F(InterruptsTest, notifiers_are_set_fired_and_cleared)
 {
@@ -305,8 +302,7 @@ TEST_F(InterruptsTest, notifiers_are_set_fired_and_cleared)
     }
 }
 
-// Hostile
-// ------------------------------------------------------------------------------------------
+// ---- Hostile
 
 TEST_F(InterruptsTest, an_eventfd_that_is_full_does_not_block)
 {

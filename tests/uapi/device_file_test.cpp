@@ -31,8 +31,7 @@ TEST_F(DeviceFileTest, is_an_open_of_the_function_for_as_long_as_it_lives)
     EXPECT_EQ(config(4, 2), 0x0103U);
 }
 
-// Configuration space
-// ------------------------------------------------------------------------------
+// ---- Configuration space
 
 TEST_F(DeviceFileTest, all_of_configuration_space_is_read_at_once)
 {
@@ -79,8 +78,7 @@ TEST_F(DeviceFileTest, a_write_that_runs_out_of_buffer_has_happened_up_to_there)
     EXPECT_EQ(config(4, 2), 0x0406U);
 }
 
-// BARs
-// ---------------------------------------------------------------------------------------------
+// ---- BARs
 
 TEST_F(DeviceFileTest, a_BAR_is_accessed_as_wide_as_alignment_allows)
 {
@@ -148,8 +146,7 @@ TEST_F(DeviceFileTest, a_read_stops_where_the_buffer_does_and_touches_no_registe
     EXPECT_EQ(pread(std::bit_cast<void*>(~std::uint64_t{0} - 3), 8, 3, 0), -EFAULT);
 }
 
-// Mapping
-// ------------------------------------------------------------------------------------------
+// ---- Mapping
 
 TEST_F(DeviceFileTest, a_mapping_is_the_BARs_memory_with_what_each_page_allows)
 {
@@ -216,8 +213,7 @@ TEST_F(DeviceFileTest, trapped_accesses_come_through_with_their_width)
         EXPECT_EQ(file_->mmio_read(std::uint64_t{region} << 40, 4).error(), Errno::inval);
 }
 
-// Hostile
-// ------------------------------------------------------------------------------------------
+// ---- Hostile
 
 TEST_F(DeviceFileTest, any_read_write_and_mapping_is_answered)
 {

@@ -100,10 +100,10 @@ protected:
     std::unique_ptr<File> file_;
 };
 
-// Two pages, the second of which is not there: what ends at the first is fine.
+// Two pages, the second without any access: what ends at the first is fine.
 class Cliff {
 public:
-    Cliff() { ::munmap(mapping_.page(1), host::kPage); }
+    Cliff() { ::mprotect(mapping_.page(1), host::kPage, PROT_NONE); }
     // The last `size` bytes before the edge.
     std::byte* before(std::size_t size) const { return mapping_.page(1) - size; }
 
