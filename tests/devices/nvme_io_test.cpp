@@ -195,15 +195,36 @@ TEST_F(NvmeIo, memory_that_goes_away_is_a_transfer_error)
     EXPECT_TRUE(healthy());
 }
 
+TEST_F(NvmeIo, rights_that_the_client_takes_from_itself_do_not_stop_the_device)
+{
+    disk_.write(0, std::vector<std::byte>(4 * kPage, std::byte{0x78}));
+    auto const page = rig_.memory(data_ + kPage, kPage);
+    for (int const rights : {PROT_NONE, PROT_READ}) {
+        std::ranges::fill(rig_.memory(data_, 4 * kPage), std::byte{0x79});
+        ASSERT_EQ(::mprotect(page.data(), kPage, rights), 0);
+        EXPECT_EQ(run(IoOpcode::write, 32, 32), Status::success);
+        EXPECT_EQ(run(IoOpcode::compare, 32, 32), Status::success);
+        EXPECT_EQ(run(IoOpcode::read, 0, 32), Status::success);
+        ASSERT_EQ(::mprotect(page.data(), kPage, PROT_READ | PROT_WRITE), 0);
+        EXPECT_EQ(disk_.read(4 * kPage, 4 * kPage),
+                  std::vector<std::byte>(4 * kPage, std::byte{0x79}));
+        EXPECT_TRUE(std::ranges::equal(rig_.memory(data_, 4 * kPage), disk_.read(0, 4 * kPage)));
+    }
+    EXPECT_EQ(rig_.endpoint().faults().count(), 0U);
+}
+
 TEST_F(NvmeIo, memory_pulled_from_under_its_mapping_is_a_transfer_error_and_no_crash)
 {
     auto const hole = rig_.memory(data_ + kPage, kPage);
-    ASSERT_EQ(::mprotect(hole.data(), kPage, PROT_NONE), 0);
-    EXPECT_EQ(run(IoOpcode::read, 0, 32), Status::data_transfer_error);
-    EXPECT_EQ(run(IoOpcode::write, 0, 32), Status::data_transfer_error);
-    EXPECT_EQ(run(IoOpcode::compare, 0, 32), Status::data_transfer_error);
-    ASSERT_EQ(::mprotect(hole.data(), kPage, PROT_READ | PROT_WRITE), 0);
+    ASSERT_EQ(::munmap(hole.data(), kPage), 0);
+    for (auto const opcode : {IoOpcode::read, IoOpcode::write, IoOpcode::compare}) {
+        EXPECT_EQ(run(opcode, 0, 32), Status::data_transfer_error);
+    }
+    EXPECT_EQ(rig_.endpoint().faults().count(), 3U);
     EXPECT_TRUE(healthy());
+    ASSERT_EQ(::mmap(hole.data(), kPage, PROT_READ | PROT_WRITE,
+                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0),
+              hole.data());
     EXPECT_EQ(run(IoOpcode::read, 0, 32), Status::success);
 }
 

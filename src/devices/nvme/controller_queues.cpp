@@ -47,7 +47,7 @@ void Controller::move_head(unsigned id, std::uint32_t head)
 
     // Commands that waited for room go on.
     auto posted = Posted::no;
-    for (unsigned sq_id = 0; sq_id <= kIoQueues; ++sq_id) {
+    for (unsigned sq_id = 0; sq_id <= state_.queues.last_id(); ++sq_id) {
         auto* const waiting = state_.queues.submission(sq_id);
         if (waiting == nullptr || waiting->cq_id != id) continue;
         if (run(*waiting) == Posted::yes) posted = Posted::yes;
@@ -170,7 +170,7 @@ void Controller::update_pin()
         return queue != nullptr && queue->interrupts && queue->used() != 0 &&
                (queue->vector >= 32 || (mask >> queue->vector & 1) == 0);
     };
-    for (unsigned id = 0; id <= kIoQueues; ++id) {
+    for (unsigned id = 0; id <= state_.queues.last_id(); ++id) {
         if (asks(state_.queues.completion(id))) return bus_.raise(0);
     }
     bus_.lower();

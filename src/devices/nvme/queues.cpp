@@ -49,6 +49,7 @@ void Queues::clear()
 {
     submission_.fill(std::nullopt);
     completion_.fill(std::nullopt);
+    last_id_ = 0;
     allow(kIoQueues, kIoQueues);
 }
 
@@ -93,6 +94,7 @@ Status Queues::create_completion(Command const& command, unsigned page_lg2, unsi
                        .size = high16(command.cdw10) + 1,
                        .interrupts = (command.cdw11 & 2) != 0,
                        .vector = vector};
+    last_id_ = std::max(last_id_, id);
     return Status::success;
 }
 
@@ -112,6 +114,7 @@ Status Queues::create_submission(Command const& command, unsigned page_lg2, unsi
 
     submission_[id] = {
         .id = id, .base = Iova{command.prp1}, .size = high16(command.cdw10) + 1, .cq_id = cq_id};
+    last_id_ = std::max(last_id_, id);
     return Status::success;
 }
 

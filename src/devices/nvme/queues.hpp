@@ -49,6 +49,8 @@ public:
     SubmissionQueue* submission(unsigned id);
     CompletionQueue* completion(unsigned id);
     bool any_io_queue() const;
+    // No queue of either kind has a higher id.
+    unsigned last_id() const { return last_id_; }
 
     // Set Features, Number of Queues: how many I/O queues the host may create.
     void allow(unsigned submission, unsigned completion);
@@ -64,6 +66,7 @@ public:
 private:
     std::array<std::optional<SubmissionQueue>, kIoQueues + 1> submission_;
     std::array<std::optional<CompletionQueue>, kIoQueues + 1> completion_;
+    unsigned last_id_ = 0;
     unsigned allowed_submission_ = kIoQueues, allowed_completion_ = kIoQueues;
 };
 

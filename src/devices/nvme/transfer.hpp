@@ -26,13 +26,18 @@ public:
     // walk_prps() answers.
     Status to_client(Command const& command, std::span<std::byte const> bytes);
     Status from_client(Command const& command, std::span<std::byte> bytes);
-    // Gives the memory itself to `use`, for a file on the other end. `access` is the controller's;
+    // Gives the memory itself to `use`, for a file on the other end; a second time, with a copy of
+    // it, where `use` answers EFAULT. `access` is the controller's;
     // `media_error` is what an error of the file itself is told as.
+    using Use = FunctionRef<Result<>(std::span<iovec const>)>;
     Status stream(Command const& command, std::uint64_t size, Access access, Status media_error,
-                  FunctionRef<Result<>(std::span<iovec const>)> use);
+                  Use use);
 
 private:
     Status locate(Command const& command, std::uint64_t size);
+    Result<> copy_out(std::span<std::byte const> bytes);
+    Result<> copy_in(std::span<std::byte> bytes);
+    Result<> stream_through_copy(std::uint64_t size, Access access, Use use);
 
     pci::Bus& bus_;
     unsigned page_lg2_ = kMinPageLg2;
