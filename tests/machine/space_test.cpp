@@ -33,8 +33,8 @@ protected:
 };
 INSTANTIATE_TEST_SUITE_P(Tables, SpaceTest,
                          testing::Values(Space::Tables::native, Space::Tables::vtd),
-                         [](auto const& info) {
-                             return info.param == Space::Tables::native ? "native" : "vtd";
+                         [](auto const& param_info) {
+                             return param_info.param == Space::Tables::native ? "native" : "vtd";
                          });
 
 TEST_P(SpaceTest, a_device_reads_and_writes_what_is_mapped_and_faults_beside_it)

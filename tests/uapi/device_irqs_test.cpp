@@ -9,7 +9,7 @@ namespace pinfold::uapi {
 namespace {
 
 constexpr std::uint32_t kNone = 1, kBool = 2, kEventfd = 4;
-constexpr std::uint32_t kMask = 8, kUnmask = 16, kTrigger = 32;
+constexpr std::uint32_t kMask = 8, kTrigger = 32;
 
 class DeviceIrqsTest : public DeviceFileTest {
 protected:
