@@ -185,11 +185,11 @@ Result<void*> Engine::map_bar(void* address, std::size_t size, int prot, int fla
 
 bool Engine::carry_out_mmio(siginfo_t const& info, ucontext_t& context)
 {
-    if (bars_.empty()) return false;
-    auto const place = bars_.find(vaddr_of(info.si_addr));
     machine::Machine* const machine = live_.load(std::memory_order_acquire);
-    if (!place || !place->accessible || machine == nullptr) return false;
+    if (machine == nullptr || bars_.empty()) return false;
     Inside const inside;
+    auto const place = bars_.find(vaddr_of(info.si_addr));
+    if (!place || !place->accessible) return false;
     auto const call = [&](uapi::Call::Op op, std::uint64_t at, unsigned size, std::uint64_t value) {
         return machine->door().call(*this, {.file = place->file,
                                             .op = op,
@@ -223,7 +223,8 @@ bool Engine::carry_out_mmio(siginfo_t const& info, ucontext_t& context)
 
 bool Engine::guards(void* address, std::size_t size) const
 {
-    if (bars_.empty()) return false;
+    if (live_.load(std::memory_order_acquire) == nullptr || bars_.empty()) return false;
+    Inside const inside;
     auto const range = pages_of(address, size);
     return range && bars_.overlaps(*range);
 }
@@ -253,17 +254,18 @@ long Engine::mremap(void* address, std::size_t size, std::size_t new_size, int f
     };
     machine::Machine* const machine = live_.load(std::memory_order_acquire);
     auto const range = pages_of(address, size);
-    if (machine == nullptr || !range) {
+    // What the kernel will refuse takes nothing away.
+    bool const refused =
+        new_size == 0 || ((flags & MREMAP_FIXED) != 0 && (flags & MREMAP_MAYMOVE) == 0);
+    if (machine == nullptr || !range || refused) {
         (void)remap();
         return result;
     }
     Inside const inside;
+    bool const of_bar = bars_.overlaps(*range);
+    if (of_bar && k4K.align_up(new_size) > range->size()) return as_kernel(Errno::fault);
     if ((flags & MREMAP_FIXED) != 0) result = leaving(new_address, new_size, Leaving::unmap);
     if (result < 0) return result;
-    if (bars_.overlaps(*range)) {
-        if (auto const at = remap()) bars_.move(*range, *at);
-        return result;
-    }
     // What a shrinking mapping loses goes first; the rest keeps its frames, wherever it comes to
     // lie.
     std::uint64_t const kept = std::min(range->size(), k4K.align_up(new_size));
@@ -271,6 +273,10 @@ long Engine::mremap(void* address, std::size_t size, std::size_t new_size, int f
         result =
             leaving(static_cast<std::byte*>(address) + kept, range->size() - kept, Leaving::unmap);
     if (result < 0) return result;
+    if (of_bar) {
+        if (auto const at = remap()) bars_.move({range->start, range->start + (kept - 1)}, *at);
+        return result;
+    }
     machine->memory().follow(range->start, kept, remap);
     return result;
 }
@@ -293,11 +299,24 @@ Result<uapi::FileId> Engine::open_node(Node const& node)
 {
     TRY(build_machine());
     if (node.kind == Node::Kind::container) return machine_->door().open_container();
-    auto claim = TRY(claim_group(node.group));
-    auto const file = TRY(machine_->door().open_group(node.group));
     std::scoped_lock const lock{claims_mutex_};
-    group_claims_.emplace(file, std::move(claim));
+    drop_free_claims();
+    UniqueFd claim;
+    if (!group_claims_.contains(node.group)) claim = TRY(claim_group(node.group));
+    auto const file = TRY(machine_->door().open_group(node.group));
+    if (claim) group_claims_.emplace(node.group, std::move(claim));
     return file;
+}
+
+// A group is in use longer than its own descriptors are open: a device keeps it. So its claim goes
+// when the door would open it again. REQUIRES: claims_mutex_ held.
+void Engine::drop_free_claims()
+{
+    std::erase_if(group_claims_, [this](auto const& claim) {
+        auto const probe = machine_->door().open_group(claim.first);
+        if (probe) machine_->door().release(*probe);
+        return probe.has_value();
+    });
 }
 
 // A group belongs to one process at a time (rule G-1). The lock goes with its process, however it
@@ -334,6 +353,7 @@ long Engine::adopt(int fd)
 
 void Engine::closed(uapi::FileId file)
 {
+    Inside const inside;
     if (fds_.drop(file)) release(file);
 }
 
@@ -345,11 +365,12 @@ void Engine::release(uapi::FileId file)
     machine->door().release(file);
     publish();
     std::scoped_lock const lock{claims_mutex_};
-    group_claims_.erase(file);
+    drop_free_claims();
 }
 
 void Engine::duplicated(int fd, int copy)
 {
+    Inside const inside;
     std::uint32_t const owner = fds_.owner(fd);
     if (owner == PINFOLD_FOREIGN || owner == PINFOLD_INTERNAL || owner == PINFOLD_ORPHAN) return;
     if (!fds_.add(copy, static_cast<uapi::FileId>(owner)))

@@ -68,6 +68,7 @@ private:
 
     Result<> build_machine();
     Result<UniqueFd> claim_group(unsigned number) const;
+    void drop_free_claims();
     Result<uapi::FileId> open_node(Node const& node);
     long call(int fd, uapi::Call call);
     Result<void*> map_bar(void* address, std::size_t size, int prot, int flags, uapi::FileId file,
@@ -88,7 +89,7 @@ private:
     machine::SharedCounters counters_;
     std::mutex build_mutex_;
     std::mutex claims_mutex_;
-    std::unordered_map<uapi::FileId, UniqueFd> group_claims_;
+    std::unordered_map<unsigned, UniqueFd> group_claims_;  // by group number
     std::atomic<std::uint64_t> next_publish_{0};
 };
 

@@ -94,7 +94,6 @@ void FdTable::orphan_all()
 {
     for (int const fd : descriptors())
         slot(owners_, fd).store(PINFOLD_ORPHAN, std::memory_order_relaxed);
-    holders_.clear();
 }
 
 void FdTable::hide_own_descriptors()

@@ -34,7 +34,8 @@ public:
     // Some descriptor of each of our files, for telling whether an unknown one is an alias of it.
     std::vector<int> descriptors() const;
 
-    // In a forked child: what the parent's engine holds cannot be reached from here.
+    // In a forked child: what the parent's engine holds cannot be reached from here. Takes no lock:
+    // another thread of the parent may have held it; this table is of no further use.
     void orphan_all();
 
     // Makes every UniqueFd of the engine a hidden one. REQUIRES: once, before the first.

@@ -4,7 +4,9 @@
 #include <unistd.h>
 
 #include <cstdlib>
+#include <mutex>
 #include <new>
+#include <optional>
 
 #include "base/read_section.hpp"
 #include "preload/abi.h"
@@ -36,23 +38,30 @@ bool on_fault(siginfo_t const& info, ucontext_t& context)
 // behind; one of the child's own is made when the child opens a VFIO file, so that children which
 // never do pay nothing.
 std::atomic<bool> left_behind{false};
+std::optional<std::mutex> renew_mutex{std::in_place};
 
 void in_child()
 {
     engine().forget_all();
     engine().after_fork();
+    renew_mutex.emplace();  // nobody else is in this process
     left_behind.store(true, std::memory_order_release);
 }
 
-// REQUIRES: an open of a VFIO file is under way.
-void renew()
+// False: there can be no engine in this process. REQUIRES: an open of a VFIO file is under way.
+bool renew()
 {
-    if (!left_behind.exchange(false)) return;
+    if (!left_behind.load(std::memory_order_acquire)) return true;
+    std::scoped_lock const lock{*renew_mutex};
+    if (!left_behind.load(std::memory_order_relaxed)) return true;
     auto fresh = Engine::create(state_directory, descriptor_table);
-    if (fresh)
-        current.store(fresh->release(), std::memory_order_release);
-    else
+    if (!fresh) {
         pinfold::preload::log_line(fresh.error());
+        return false;
+    }
+    current.store(fresh->release(), std::memory_order_release);
+    left_behind.store(false, std::memory_order_release);
+    return true;
 }
 
 long guarded(auto&& work)
@@ -87,19 +96,8 @@ constexpr pinfold_engine kFunctions{
             });
         },
     .opened =
-        [](int fd) {
-            return guarded([&] {
-                renew();
-                return engine().opened(fd);
-            });
-        },
-    .adopt =
-        [](int fd) {
-            return guarded([&] {
-                renew();
-                return engine().adopt(fd);
-            });
-        },
+        [](int fd) { return guarded([&] { return renew() ? engine().opened(fd) : -ENODEV; }); },
+    .adopt = [](int fd) { return guarded([&] { return renew() ? engine().adopt(fd) : 0; }); },
     .closed = [](uint32_t file) { engine().closed(static_cast<pinfold::uapi::FileId>(file)); },
     .duplicated = [](int fd, int copy) { engine().duplicated(fd, copy); },
     .leaving =

@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "machine/run_names.h"
@@ -50,6 +51,7 @@ static struct {
     int (*open)(char const*, int, ...);
     int (*openat)(int, char const*, int, ...);
     int (*sigaction)(int, struct sigaction const*, struct sigaction*);
+    sighandler_t (*signal)(int, sighandler_t);
     int (*sigprocmask)(int, sigset_t const*, sigset_t*);
     int (*pthread_sigmask)(int, sigset_t const*, sigset_t*);
 } next;
@@ -75,6 +77,7 @@ static void resolve(void)
     NEXT(open, "open64");
     NEXT(openat, "openat64");
     NEXT(sigaction, "sigaction");
+    NEXT(signal, "signal");
     NEXT(sigprocmask, "sigprocmask");
     NEXT(pthread_sigmask, "pthread_sigmask");
     NEXT(ioctl, "ioctl"); /* last: its presence says that the rest is there */
@@ -106,6 +109,13 @@ __attribute__((constructor)) static void begin(void)
 /* ---- the engine ---- */
 
 static pthread_mutex_t load_mutex = PTHREAD_MUTEX_INITIALIZER;
+static pid_t owner_pid; /* the process whose descriptors the table speaks of */
+
+static void in_child(void) { owner_pid = getpid(); }
+
+/* Between vfork(2) and exec the child has descriptors of its own, but our memory: it must leave no
+ * mark there. */
+static bool borrowed(void) { return engine != NULL && getpid() != owner_pid; }
 
 static struct pinfold_engine const* load(void)
 {
@@ -114,6 +124,8 @@ static struct pinfold_engine const* load(void)
     int const saved = errno;
     pthread_mutex_lock(&load_mutex);
     if (engine == NULL) {
+        in_child();
+        (void)pthread_atfork(NULL, NULL, in_child);
         void* const library = dlopen(engine_path, RTLD_NOW | RTLD_LOCAL | RTLD_DEEPBIND);
         pinfold_start_function* start = NULL;
         if (library != NULL) *(void**)&start = dlsym(library, PINFOLD_START_SYMBOL);
@@ -204,7 +216,8 @@ void* mmap64(void* address, size_t size, int prot, int flags, int fd, off_t offs
         return (void*)finish(engine->mmap(address, size, prot, flags, fd, offset));
     bool const replaces =
         (flags & MAP_FIXED) != 0 && (flags & MAP_FIXED_NOREPLACE) != MAP_FIXED_NOREPLACE;
-    if (UNLIKELY(replaces && engine != NULL)) {
+    bool const refused = (flags & MAP_ANONYMOUS) == 0 && next.fcntl(fd, F_GETFD) < 0;
+    if (replaces && !refused) {
         long const allowed = engine->leaving(address, size, PINFOLD_UNMAP);
         if (allowed < 0) return (void*)finish(allowed);
     }
@@ -276,6 +289,7 @@ int close(int fd)
     READY();
     if (!ours(fd)) return next.close(fd);
     if (internal(fd)) return (int)finish(-EBADF);
+    if (borrowed()) return next.close(fd);
     uint32_t const file = forget(fd);
     int const result = next.close(fd);
     closed(file);
@@ -315,7 +329,7 @@ int dup(int fd)
     READY();
     if (internal(fd)) return (int)finish(-EBADF);
     int const copy = next.dup(fd);
-    if (copy >= 0 && ours(fd)) engine->duplicated(fd, copy);
+    if (copy >= 0 && ours(fd) && !borrowed()) engine->duplicated(fd, copy);
     return copy;
 }
 
@@ -323,7 +337,7 @@ static int dup_onto(int fd, int target, int flags, bool with_flags)
 {
     READY();
     if (internal(fd) || internal(target)) return (int)finish(-EBADF);
-    if (LIKELY(!ours(fd) && !ours(target)) || fd == target)
+    if (LIKELY(!ours(fd) && !ours(target)) || fd == target || borrowed())
         return with_flags ? next.dup3(fd, target, flags) : next.dup2(fd, target);
     uint32_t const replaced = owner(target);
     int const copy = with_flags ? next.dup3(fd, target, flags) : next.dup2(fd, target);
@@ -347,7 +361,8 @@ int fcntl64(int fd, int command, ...)
     READY();
     if (internal(fd)) return (int)finish(-EBADF);
     int const result = next.fcntl(fd, command, arg);
-    if ((command == F_DUPFD || command == F_DUPFD_CLOEXEC) && result >= 0 && ours(fd))
+    if ((command == F_DUPFD || command == F_DUPFD_CLOEXEC) && result >= 0 && ours(fd) &&
+        !borrowed())
         engine->duplicated(fd, result);
     return result;
 }
@@ -356,23 +371,37 @@ int fcntl(int fd, int command, ...) __attribute__((alias("fcntl64")));
 
 /* ---- open: a node is known by its path, and then for certain by what was opened ---- */
 
-/* Whether the path may lead to a node: one of /dev/vfio, or a name by which one could be reached
- * from elsewhere (a relative path, a link of the same name). The engine looks at the descriptor
- * itself. */
-static bool maybe_node(char const* path)
+/* A path that leads to a node for certain, by its text. */
+static bool names_node(char const* path)
 {
-    if (state_directory == NULL || path == NULL) return false;
-    if (strncmp(path, node_prefix, strlen(node_prefix)) == 0) return true;
-    if (path[0] == '/') return false;
-    char const* const slash = strrchr(path, '/');
-    char const* const name = slash != NULL ? slash + 1 : path;
-    return strcmp(name, PINFOLD_NODE_CONTAINER) == 0 ||
-           (name[0] != '\0' && name[strspn(name, "0123456789")] == '\0');
+    size_t const length = strlen(node_prefix);
+    return strncmp(path, node_prefix, length) == 0 && path[length] != '\0';
 }
 
+/* Whether a relative path may lead to a node: by the name of one. In paths mode nodes are reached
+ * by the paths that the path library leads there, and by no other. */
+static bool may_name_node(char const* path)
+{
+    if (paths_mode || path[0] == '/') return false;
+    char const* const slash = strrchr(path, '/');
+    char const* const name = slash != NULL ? slash + 1 : path;
+    if (strcmp(name, PINFOLD_NODE_CONTAINER) == 0) return true;
+    return name[0] != '\0' && name[strspn(name, "0123456789")] == '\0';
+}
+
+static bool maybe_node(char const* path, int flags)
+{
+    if (state_directory == NULL || path == NULL || (flags & O_DIRECTORY) != 0) return false;
+    return names_node(path) || may_name_node(path);
+}
+
+/* Only for what can be a node is the engine loaded, which then looks at the descriptor itself. */
 static int opened(int fd)
 {
-    if (fd < 0 || load() == NULL) return fd;
+    struct stat status;
+    if (fd < 0) return fd;
+    if (!paths_mode && (fstat(fd, &status) != 0 || !S_ISCHR(status.st_mode))) return fd;
+    if (load() == NULL) return fd;
     long const result = engine->opened(fd);
     if (result >= 0) return fd;
     (void)next.close(fd);
@@ -395,7 +424,7 @@ int open64(char const* path, int flags, ...)
     mode_t const mode = creation_mode(flags, arguments);
     va_end(arguments);
     READY();
-    if (LIKELY(!maybe_node(path))) return next.open(path, flags, mode);
+    if (LIKELY(!maybe_node(path, flags))) return next.open(path, flags, mode);
     return opened(next.open(path, node_flags(flags), mode));
 }
 
@@ -408,7 +437,7 @@ int openat64(int directory, char const* path, int flags, ...)
     mode_t const mode = creation_mode(flags, arguments);
     va_end(arguments);
     READY();
-    if (LIKELY(!maybe_node(path))) return next.openat(directory, path, flags, mode);
+    if (LIKELY(!maybe_node(path, flags))) return next.openat(directory, path, flags, mode);
     return opened(next.openat(directory, path, node_flags(flags), mode));
 }
 
@@ -431,17 +460,24 @@ int __openat_2(int directory, char const* path, int flags)
 int sigaction(int number, struct sigaction const* action, struct sigaction* old)
 {
     READY();
-    if (UNLIKELY(engine != NULL)) return (int)finish(engine->sigaction(number, action, old));
+    if (UNLIKELY(engine != NULL) && !borrowed())
+        return (int)finish(engine->sigaction(number, action, old));
     return next.sigaction(number, action, old);
 }
 
-/* signal(2) with the meaning that the C library gives it: the handler stays, system calls restart.
- */
+/* signal(2) as the C library has it: the handler stays, the signal is blocked in it, system calls
+ * restart. */
 sighandler_t signal(int number, sighandler_t handler)
 {
+    READY();
+    if (LIKELY(engine == NULL)) return next.signal(number, handler);
     struct sigaction action = {.sa_handler = handler, .sa_flags = SA_RESTART};
     struct sigaction old;
     sigemptyset(&action.sa_mask);
+    if (handler == SIG_ERR || sigaddset(&action.sa_mask, number) != 0) {
+        errno = EINVAL;
+        return SIG_ERR;
+    }
     return sigaction(number, &action, &old) == 0 ? old.sa_handler : SIG_ERR;
 }
 

@@ -43,7 +43,8 @@ TEST_P(Client, a_program_without_VFIO_prints_what_it_prints_without_pinfold)
           "ls /dev/pts /dev/shm /sys/class/net /sys/block", "id -u", "id -g", "cat /proc/cpuinfo",
           "pwd", "echo x > /dev/null && echo written", "sh -c \"exit 0\"",
           "readlink -f /proc/self/exe", "cat /sys/class/net/lo/mtu",
-          "ls -l /proc/self/fd/0 --time-style=+"}) {
+          "echo hi > 2024 && cat 2024 && rm 2024", "mkdir 7 && ls -a 7 && rmdir 7",
+          "echo x > vfio && cat vfio && rm vfio", "ls -l /proc/self/fd/0 --time-style=+"}) {
         auto const plain = run("sh -c \"" + program + "\" | cut -c1-200");
         auto const under = run(pinfold("", "sh -c \"" + program + "\"") + " | cut -c1-200");
         EXPECT_EQ(under.status, plain.status) << program;

@@ -356,6 +356,12 @@ void children()
     CHECK(api_version(edu.container) == 0);
     edu.registers[1] = 6;
     CHECK(edu.registers[1] == ~6U);
+    // A group is in use as long as a device of it is open, also for other processes.
+    CHECK(::close(edu.group) == 0);
+    pid_t const third = ::fork();
+    if (third == 0) ::_exit(::open(group_node().c_str(), O_RDWR) == -1 && errno == EBUSY ? 0 : 1);
+    (void)::waitpid(third, &status, 0);
+    CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
     edu.close();
     pid_t const other = ::fork();
     if (other == 0) {
@@ -365,6 +371,40 @@ void children()
     }
     (void)::waitpid(other, &status, 0);
     CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+}
+
+// What a vfork()ed child closes, it closes for itself.
+void borrowed_memory()
+{
+    Edu edu;
+    pid_t const child = ::vfork();
+    if (child == 0) {
+        (void)::close(edu.container);
+        (void)::close_range(3, ~0U, 0);
+        (void)::execlp("true", "true", nullptr);
+        ::_exit(127);
+    }
+    int status = -1;
+    (void)::waitpid(child, &status, 0);
+    CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    CHECK(api_version(edu.container) == 0);
+    CHECK(edu.map(memory(kPage), 0x100000, kPage) == 0);
+    CHECK(edu.unmap(0x100000, kPage) == kPage);
+}
+
+void refused_calls_take_nothing()
+{
+    Edu edu;
+    auto* const page = memory(kPage);
+    page[0] = 0x66;
+    CHECK(edu.map(page, 0x100000, kPage) == 0);
+    CHECK_FAILS(EBADF, reinterpret_cast<long>(
+                           ::mmap(page, kPage, PROT_READ, MAP_SHARED | MAP_FIXED, 999, 0)));
+    CHECK_FAILS(EINVAL,
+                reinterpret_cast<long>(::mremap(page, kPage, kPage, MREMAP_FIXED, memory(kPage))));
+    CHECK(page[0] == 0x66);
+    page[0] = 0x67;
+    CHECK(seen_by_device(edu, 0x100000) == 0x67);
 }
 
 void threads()
@@ -446,6 +486,8 @@ int main()
     dma_follows_the_rules();
     interrupts();
     children();
+    borrowed_memory();
+    refused_calls_take_nothing();
     threads();
     signals();
     return finish();

@@ -2,7 +2,8 @@
 
 #include <fmt/format.h>
 
-#include <filesystem>
+#include <climits>
+#include <cstdlib>
 #include <string_view>
 
 namespace pinfold::devices::nvme {
@@ -24,9 +25,11 @@ std::uint64_t hash(std::string_view text, std::uint64_t seed)
 
 std::array<std::uint8_t, 16> unique_name(std::string const& path, unsigned salt)
 {
-    std::error_code error;
-    auto const canonical = std::filesystem::weakly_canonical(path, error);
-    auto const text = error ? path : canonical.string();
+    // Into a buffer of our own: inside a client, the C library may allocate with the client's
+    // allocator.
+    std::array<char, PATH_MAX> canonical;
+    std::string const text =
+        ::realpath(path.c_str(), canonical.data()) != nullptr ? canonical.data() : path;
     std::array<std::uint8_t, 16> uuid;
     for (unsigned half = 0; half < 2; ++half) {
         auto const value = hash(text, std::uint64_t{salt} << 1 | half);
