@@ -74,6 +74,22 @@ TEST(Scarcity, a_chunk_that_the_second_domain_refuses_is_taken_back_from_the_fir
     bench.container.remove(small.group);
 }
 
+// The newest domain is asked first, so it has the chunk when the older one refuses.
+TEST(Scarcity, a_chunk_that_an_older_domain_refuses_is_taken_back_from_the_newest)
+{
+    Bench bench{{.iommu = {.reserved = {}, .table_budget = 3}}};
+    Buffer const buffer{8, k4K};
+    Unit newest{native(0x1000)};
+    EXPECT_TRUE(bench.container.add(newest.group));
+    EXPECT_EQ(error_of(bench.map(2 * kMiB - 0x4000, buffer.vaddr(), 0x8000)), Errno::nomem);
+    bench.expect_state({}, {&newest.first});
+    for (std::uint64_t offset = 0; offset < 0x8000; offset += 0x1000) {
+        ReadSection const section;
+        EXPECT_FALSE(newest.first.domain()->walk(Iova{2 * kMiB - 0x4000 + offset}));
+    }
+    bench.container.remove(newest.group);
+}
+
 TEST(Scarcity, a_map_survives_the_failure_of_each_allocation)
 {
     Bench bench;
