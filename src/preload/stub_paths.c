@@ -18,6 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 #include "machine/run_names.h"
@@ -249,6 +250,34 @@ int euidaccess(char const* path, int mode)
 }
 
 int eaccess(char const* path, int mode) __attribute__((alias("euidaccess")));
+
+ssize_t getxattr(char const* path, char const* name, void* value, size_t size)
+{
+    NEXT(getxattr);
+    LEAD(path);
+    return next(led, name, value, size);
+}
+
+ssize_t lgetxattr(char const* path, char const* name, void* value, size_t size)
+{
+    NEXT(lgetxattr);
+    LEAD(path);
+    return next(led, name, value, size);
+}
+
+ssize_t listxattr(char const* path, char* list, size_t size)
+{
+    NEXT(listxattr);
+    LEAD(path);
+    return next(led, list, size);
+}
+
+ssize_t llistxattr(char const* path, char* list, size_t size)
+{
+    NEXT(llistxattr);
+    LEAD(path);
+    return next(led, list, size);
+}
 
 /* ---- names that come back ---- */
 
