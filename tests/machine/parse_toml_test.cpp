@@ -264,5 +264,14 @@ TEST(MachineFile, mutated_files_are_read_or_refused_and_never_worse)
     }
 }
 
+TEST(ParseToml, a_letter_outside_ASCII_is_for_comments_and_strings)
+{
+    EXPECT_TRUE(parse_toml("name = \"m\u00fcll\"  # gr\u00fcn\n", "m.toml"));
+    EXPECT_EQ(parse_toml("kernel = \"7.3\"\n\u02e3 = 1\n", "m.toml").error(),
+              "m.toml:2: a letter outside ASCII can only be in a comment or between the quotes of "
+              "one line");
+    EXPECT_FALSE(parse_toml("name = \"a\" \u02e3\n", "m.toml"));
+}
+
 }  // namespace
 }  // namespace pinfold::machine
