@@ -241,6 +241,8 @@ std::byte* Memory::at(Paddr paddr) const
     return raw::pointer(place & ~Slot::kFlags) + (paddr.raw() & impl_->page_size.mask());
 }
 
+bool Memory::reserved(Paddr) const { return false; }
+
 // Whoever moves frames holds the mutex until they have settled.
 void Memory::settle() { std::scoped_lock const lock{impl_->mutex}; }
 

@@ -60,6 +60,10 @@ public:
     std::byte* at(Paddr paddr) const;
     void settle();
 
+    // True: `paddr` is no memory that a process could lock: the zero page, or a device's. Such pages
+    // are pinned and unpinned like others and charged to nobody (rules P-8, M-15).
+    bool reserved(Paddr paddr) const;
+
     // True: some page in [start, start + size) is pinned.
     bool pins_any(Vaddr start, std::uint64_t size) const;
 

@@ -55,6 +55,9 @@ bool possible(Iommu::Options const& options)
     switch (options.model) {
         case Model::vtd: return vtd_can_have(options);
         case Model::native: return native_can_have(options);
+        case Model::amdvi:
+        case Model::smmuv3:
+        case Model::virtio: break;
     }
     return false;
 }
@@ -97,6 +100,9 @@ Result<std::unique_ptr<Domain>> Iommu::create_domain()
                 {levels, options.page_sizes, options.enforces_coherency,
                  "VT-d second stage, " + std::to_string(levels) + " levels"});
         }
+        case Model::amdvi:
+        case Model::smmuv3:
+        case Model::virtio:
         case Model::native: break;
     }
     Iova const last{~std::uint64_t{0} >> (64 - options.address_width)};

@@ -7,6 +7,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/kernel.hpp"
 #include "base/page_size.hpp"
 #include "base/range.hpp"
 #include "base/result.hpp"
@@ -22,10 +23,10 @@ struct ReservedRegion {
     ReservedType type;
 };
 
-enum class Model {
-    vtd,
-    native
-};  // further models add a value and a branch in Iommu::create_domain()
+// vtd: VT-d second stage. amdvi: AMD v1. smmuv3: Arm LPAE, stage 1. virtio: a list of records, as a
+// virtio-iommu keeps it. native: our own index. A further model adds a value and a branch in
+// Iommu::create_domain().
+enum class Model { vtd, amdvi, smmuv3, virtio, native };
 
 class Iommu {
 public:
@@ -38,6 +39,8 @@ public:
         std::uint64_t table_budget = ~std::uint64_t{0};
         // ECAP.SC: whether DMA_CC can be promised (rule C-7).
         bool enforces_coherency = true;
+        // Whose driver it is, where drivers differ.
+        Kernel kernel = Kernel::v7_3;
     };
     // EINVAL: the model cannot have that width or those page sizes, or a reserved region is no
     // range. vtd: 39, 48 or 57 bits, a subset of 4K|2M|1G with 4K in it. native: 16 to 64 bits, any

@@ -8,6 +8,10 @@
 
 namespace pinfold::type1 {
 
+// The positions that were ever taken on IOMMU pages smaller than the host's. `merged` is Linux since
+// 4.4; docs/subpage.md tells the story of the others.
+enum class SubpagePolicy : std::uint8_t { merged, pre_2015, rfc_2015, subpage };
+
 // R, the container's pgsize_bitmap. `common` is what all of its domains support, all ones when it
 // has none. Sizes below the host page are hidden behind the host page, which stands in for them:
 // pages are pinned and charged whole, and the IOMMU API cuts them up.
