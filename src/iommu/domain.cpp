@@ -6,6 +6,8 @@
 
 #include "base/read_section.hpp"
 #include "iommu/endpoint.hpp"
+#include "iommu/iommu.hpp"
+#include "iommu/observer.hpp"
 
 namespace pinfold::iommu {
 
@@ -21,19 +23,26 @@ void widen(std::optional<IovaRange>& hull, IovaRange range)
 
 }  // namespace
 
+Domain::Domain(Iommu const& iommu) : iommu_{&iommu}, observer_{iommu.options().observer} {}
+
 Domain::~Domain() { assert(endpoints_.empty()); }
 
 // Rules. Size 0 is refused, as the newest kernels do.
 Result<> Domain::map(Iova iova, Paddr paddr, std::uint64_t size, Prot prot)
 {
     if (prot == Prot::none || size == 0) return fail(Errno::inval);
-    if (!page_sizes().smallest().aligned(iova.raw() | paddr.raw() | size))
+    PageSize const smallest = page_sizes().smallest();
+    if (!smallest.aligned(iova.raw() | paddr.raw() | size)) {
+        if (observer_ != nullptr) observer_->unaligned(iova, paddr, size, smallest);
         return fail(Errno::inval);
+    }
 
     std::uint64_t mapped = 0;
     auto const done = map_range(iova, paddr, size, prot, mapped);
-    if (done || mapped == 0) return done;
-
+    if (done) {
+        if (observer_ != nullptr) observer_->mapped(iova, paddr, size);
+        return {};
+    }
     Gather gather;
     unmap(iova, mapped, gather);
     sync(gather);
@@ -43,9 +52,14 @@ Result<> Domain::map(Iova iova, Paddr paddr, std::uint64_t size, Prot prot)
 // Rule X-9.
 std::uint64_t Domain::unmap(Iova iova, std::uint64_t size, Gather& gather)
 {
-    if (size == 0 || !page_sizes().smallest().aligned(iova.raw() | size)) return 0;
-    std::uint64_t const bytes = unmap_range(iova, size, gather);
+    PageSize const smallest = page_sizes().smallest();
+    if (!smallest.aligned(iova.raw() | size)) {
+        if (observer_ != nullptr) observer_->unaligned(iova, std::nullopt, size, smallest);
+        return 0;
+    }
+    std::uint64_t const bytes = size == 0 ? 0 : unmap_range(iova, size, gather);
     if (bytes != 0) widen(gather.range, {iova, Iova{iova.raw() + (bytes - 1)}});
+    if (observer_ != nullptr) observer_->unmapped(iova, size, bytes);
     return bytes;
 }
 

@@ -27,6 +27,7 @@ namespace pinfold::iommu {
 
 class Endpoint;
 class Iommu;
+class Observer;
 
 // What an unmap has taken away and nobody has been told of yet. sync() must run before the frames
 // are unpinned.
@@ -99,7 +100,7 @@ public:
 
 protected:
     Domain() = default;
-    explicit Domain(Iommu const& iommu) : iommu_{&iommu} {}
+    explicit Domain(Iommu const& iommu);
 
     // Blocks every endpoint that is still attached. REQUIRES: called first in the destructor of the
     // class that supplies walk(), because accesses may be under way until it returns.
@@ -115,6 +116,7 @@ protected:
 
 private:
     Iommu const* iommu_ = nullptr;
+    Observer* observer_ = nullptr;  // nullptr: nobody watches
     std::mutex endpoints_mutex_;
     std::vector<Endpoint*> endpoints_;
 };

@@ -89,6 +89,18 @@ std::vector<ReservedRegion> const& Iommu::reserved_regions() const
     return impl_->options.reserved;
 }
 
+unsigned Iommu::paddr_bits() const
+{
+    switch (impl_->options.model) {
+        case Model::vtd: return Vtdss::kPaddrBits;
+        case Model::amdvi:
+        case Model::smmuv3:
+        case Model::virtio:
+        case Model::native: break;
+    }
+    return 64;
+}
+
 Result<std::unique_ptr<Domain>> Iommu::create_domain()
 {
     Options const& options = impl_->options;

@@ -12,6 +12,7 @@
 #include "base/range.hpp"
 #include "base/result.hpp"
 #include "iommu/domain.hpp"
+#include "iommu/observer.hpp"
 
 namespace pinfold::iommu {
 
@@ -41,6 +42,8 @@ public:
         bool enforces_coherency = true;
         // Whose driver it is, where drivers differ.
         Kernel kernel = Kernel::v7_3;
+        // Told of the map and unmap calls of all domains. nullptr: nobody is. Outlives the Iommu.
+        Observer* observer = nullptr;
     };
     // EINVAL: the model cannot have that width or those page sizes, or a reserved region is no
     // range. vtd: 39, 48 or 57 bits, a subset of 4K|2M|1G with 4K in it. native: 16 to 64 bits, any
@@ -51,6 +54,8 @@ public:
     Options const& options() const;
     PageSizes page_sizes() const;
     std::vector<ReservedRegion> const& reserved_regions() const;
+    // How wide a paddr its domains can hold.
+    unsigned paddr_bits() const;
 
     // iommu_domain_alloc(). ENOMEM. The Iommu outlives its domains.
     Result<std::unique_ptr<Domain>> create_domain();

@@ -68,6 +68,7 @@ TEST(Iommu, domains_say_what_they_are)
         auto const iommu = Iommu::create({.address_width = width, .reserved = {}}).value();
         auto const domain = iommu->create_domain().value();
         EXPECT_EQ(domain->format(), name);
+        EXPECT_EQ(iommu->paddr_bits(), 52);
         EXPECT_EQ(domain->aperture(), (IovaRange{Iova{0}, Iova{(1ULL << width) - 1}}));
         EXPECT_EQ(domain->page_sizes(), iommu->page_sizes());
         EXPECT_EQ(domain->iommu(), iommu.get());
@@ -80,6 +81,7 @@ TEST(Iommu, domains_say_what_they_are)
                            .value();
     auto const domain = iommu->create_domain().value();
     EXPECT_EQ(domain->format(), "native index");
+    EXPECT_EQ(iommu->paddr_bits(), 64);
     EXPECT_EQ(domain->aperture().last, Iova{~0ULL});
     EXPECT_FALSE(domain->raw_table());
 }
