@@ -116,10 +116,10 @@ void write_device(TreeWriter& tree, Face const& face)
 }
 
 // The kernel shows software-mapped MSI regions as "msi" too.
-std::string reserved_regions(Description const& machine)
+std::string reserved_regions(std::span<iommu::ReservedRegion const> regions)
 {
     std::string lines;
-    for (auto const& region : machine.iommu.reserved) {
+    for (auto const& region : regions) {
         auto const type =
             region.type == iommu::ReservedType::sw_msi ? iommu::ReservedType::msi : region.type;
         lines +=
@@ -129,12 +129,23 @@ std::string reserved_regions(Description const& machine)
     return lines;
 }
 
+// The name of the unit that a group is behind; a group's devices are all behind the same.
+std::string_view iommu_behind(Description const& machine, unsigned group,
+                              std::span<Face const> faces)
+{
+    for (auto const& entry : machine.devices)
+        for (auto const& face : faces)
+            if (face.group == group && face.bdf == entry.bdf) return entry.iommu;
+    return {};
+}
+
 void write_group(TreeWriter& tree, Description const& machine, unsigned group,
                  std::span<Face const> faces)
 {
     auto const directory = fs::path{kGroups} / fmt::format("{}", group);
     tree.file(directory / "type", "DMA\n", kReadWrite);
-    tree.file(directory / "reserved_regions", reserved_regions(machine));
+    auto const unit = machine::iommu_of(machine, iommu_behind(machine, group, faces));
+    tree.file(directory / "reserved_regions", reserved_regions(unit.reserved));
     for (auto const& face : faces)
         if (face.group == group)
             tree.link(directory / "devices" / face.bdf.text(), link_to_device(4, face.bdf));

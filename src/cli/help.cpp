@@ -58,6 +58,22 @@ Options:
         One more device; may be given several times. "pinfold devices" lists the
         models and their settings. A comma inside a value is written twice.
         Without any device, there is an edu at 0000:00:04.0.
+  --kernel 6.1|6.12|7.3
+        The Linux version whose behaviour the machine has. Default: 7.3.
+  --host-page 4K|16K|64K
+        The host's page size: what the program sees as its page size, and what
+        is pinned and charged.
+  --iommu-pages LIST
+        The page sizes of the IOMMU, such as 4K,2M,1G.
+  --aperture BITS
+        How wide the IOMMU's addresses are.
+  --policy linux|pre-2015|rfc-2015|subpage
+        What becomes of IOMMU pages smaller than the host's: as Linux has it
+        since 4.4 (the default), had it before, might have had it; or mappings
+        of less than a host page, which share it. docs/subpage.md tells more.
+  --allow-coarse
+        Let an IOMMU pass whose pages are all larger than the host's. No Linux
+        runs on that, so nothing proves what happens then.
   --memlock SIZE|unlimited|inherit
         The limit that pinned memory is held against. Default: as the machine
         says, which is "inherit": the program's own RLIMIT_MEMLOCK (ulimit -l),
@@ -69,10 +85,18 @@ Options:
   --report[=FILE]
         When the program has ended, tell what it mapped, pinned and transferred:
         on standard error, or into FILE.
+  --log FILE
+        Write into FILE what the kernel would have written into its log.
+  --trace-iommu FILE
+        Write each call of the IOMMU layer into FILE, a line each, as the
+        kernel's trace events iommu:map and iommu:unmap would have it.
   --verbose
         Say how the run is set up, on standard error.
   -h, --help
         This text.
+
+There is no iommufd, no VFIO device file of its own (/dev/vfio/devices) and no
+no-IOMMU group: a program that asks is answered as by a kernel without them.
 
 The program must be dynamically linked (a script: its interpreter), and not gain
 privileges: a library is loaded into it by LD_PRELOAD.
@@ -83,6 +107,9 @@ Examples:
   pinfold run --device nvme,bdf=0000:00:04.0,disk=disk.raw -- \
       qemu-io -f raw -c 'write -P 7 0 4k' -c 'read -P 7 0 4k' \
       nvme://0000:00:04.0/1
+
+  The same on a host with 64K pages whose IOMMU has none of them, as Linux 6.1:
+    pinfold run --machine arm64-64k-iommu4k --kernel 6.1 -- ./my-vfio-program
 
   Does it live within 8 MiB of locked memory?
     pinfold run --memlock 8M --report -- ./my-vfio-program

@@ -10,7 +10,7 @@ std::string machines_text()
 {
     std::string text = "Machines, for pinfold run --machine NAME:\n\n";
     for (auto const& preset : machine::presets())
-        text += fmt::format("  {:<10} {}\n", preset.name, preset.summary);
+        text += fmt::format("  {:<18} {}\n", preset.name, preset.summary);
     return text + "\npinfold machines NAME prints one as a file to change.\n";
 }
 

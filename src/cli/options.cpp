@@ -4,6 +4,7 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <deque>
 
 #include "cli/help.hpp"
 #include "machine/text.hpp"
@@ -46,17 +47,60 @@ Checked<bool> parse(CLI::App& app, Arguments arguments, std::string const& help_
     return !help;
 }
 
+// Options that may be there once, with a value.
+class Singles {
+public:
+    explicit Singles(CLI::App& app) : app_{app} {}
+
+    void add(std::string const& name, std::optional<std::string>& into)
+    {
+        auto& single = singles_.emplace_back(name, &into);
+        app_.add_option(name, single.given)->expected(1)->take_all();
+    }
+    // After the parse.
+    Checked<void> hand_over() const
+    {
+        for (auto const& single : singles_) {
+            if (single.given.size() > 1)
+                return wrong(single.name + " is there twice", "pinfold run --help");
+            if (!single.given.empty()) *single.into = single.given.front();
+        }
+        return {};
+    }
+
+private:
+    struct Single {
+        Single(std::string called, std::optional<std::string>* where)
+            : name{std::move(called)}, into{where}
+        {
+        }
+        std::string name;
+        std::optional<std::string>* into;
+        Arguments given;
+    };
+    CLI::App& app_;
+    std::deque<Single> singles_;  // CLI11 keeps their addresses
+};
+
 Checked<Options> parse_run(Arguments const& arguments)
 {
     RunOptions options;
     auto const mark = std::ranges::find(arguments, "--");
     CLI::App app;
     Arguments stray;
-    Arguments machines;
-    Arguments memlocks;
-    app.add_option("--machine", machines)->expected(1)->take_all();
+    std::optional<std::string> machine, log, trace;
+    Singles singles{app};
+    singles.add("--machine", machine);
+    singles.add("--kernel", options.kernel);
+    singles.add("--policy", options.policy);
+    singles.add("--host-page", options.host_page);
+    singles.add("--iommu-pages", options.iommu_pages);
+    singles.add("--aperture", options.aperture);
+    singles.add("--memlock", options.memlock);
+    singles.add("--log", log);
+    singles.add("--trace-iommu", trace);
     app.add_option("--device", options.devices)->expected(1)->take_all();
-    app.add_option("--memlock", memlocks)->expected(1)->take_all();
+    app.add_flag("--allow-coarse", options.allow_coarse);
     app.add_flag("--no-namespace", options.no_namespace);
     app.add_flag("--verbose", options.verbose);
     auto* const report = app.add_option("--report", options.report_file)->expected(0, 1);
@@ -64,11 +108,11 @@ Checked<Options> parse_run(Arguments const& arguments)
     auto const parsed = parse(app, {arguments.begin(), mark}, "pinfold run --help");
     if (!parsed) return std::unexpected{parsed.error()};
     if (!*parsed) return Print{std::string{run_help()}};
+    if (auto const fine = singles.hand_over(); !fine) return std::unexpected{fine.error()};
+    options.machine = machine.value_or(options.machine);
+    options.log_file = log.value_or("");
+    options.trace_file = trace.value_or("");
     options.report = report->count() > 0;
-    if (machines.size() > 1) return wrong("--machine is there twice", "pinfold run --help");
-    if (memlocks.size() > 1) return wrong("--memlock is there twice", "pinfold run --help");
-    if (!machines.empty()) options.machine = machines.front();
-    if (!memlocks.empty()) options.memlock = memlocks.front();
 
     if (!stray.empty())
         return wrong(fmt::format("{} is no option of run; -- goes before the program, as in "

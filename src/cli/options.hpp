@@ -13,7 +13,10 @@ namespace pinfold::cli {
 struct RunOptions {
     std::string machine = "vtd";
     std::vector<std::string> devices;
-    std::optional<std::string> memlock;
+    // What is said on top of the machine, as text; describe() understands it.
+    std::optional<std::string> kernel, policy, host_page, iommu_pages, aperture, memlock;
+    bool allow_coarse = false;
+    std::string log_file, trace_file;  // empty: not asked for
     bool no_namespace = false;
     bool verbose = false;
     bool report = false;
@@ -30,6 +33,9 @@ struct Print {
 };
 
 using Options = std::variant<RunOptions, ListMachines, ListDevices, Print>;
+
+// The machine that the options of a run describe, checked.
+machine::Checked<machine::Description> describe(RunOptions const& options);
 
 // The sentence says what is wrong and where help is.
 machine::Checked<Options> parse_options(std::vector<std::string> const& arguments);

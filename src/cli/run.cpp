@@ -30,27 +30,6 @@ using File = std::unique_ptr<std::FILE, int (*)(std::FILE*)>;
 
 void say(std::string_view sentence) { fmt::print(stderr, "pinfold: {}\n", sentence); }
 
-Checked<Description> describe(RunOptions const& options)
-{
-    auto machine = machine::load(options.machine);
-    if (!machine) return machine;
-    if (options.memlock) {
-        auto const memlock = machine::parse_memlock(*options.memlock);
-        if (!memlock) return std::unexpected{fmt::format("--memlock: {}", memlock.error())};
-        machine->host.memlock = *memlock;
-    }
-    for (auto const& argument : options.devices) {
-        auto entry = machine::parse_device(argument);
-        if (!entry) return std::unexpected{entry.error()};
-        machine::anchor_files(*entry, {});
-        machine->devices.push_back(std::move(*entry));
-    }
-    if (machine->devices.empty())
-        machine->devices.push_back(*machine::parse_device("edu,bdf=0000:00:04.0"));
-    if (auto const fine = machine::check(*machine); !fine) return std::unexpected{fine.error()};
-    return machine;
-}
-
 // Builds the machine once, to see that it can be and how its functions look; the client's engine
 // builds its own.
 Checked<std::vector<machine::Face>> look_at(Description const& description)

@@ -21,9 +21,6 @@ std::unexpected<std::string> wrong(std::string sentence)
 
 Checked<void> check_host(Description const& machine)
 {
-    if (std::ranges::find(kKernels, machine.kernel) == kKernels.end())
-        return wrong(fmt::format("machine {}: kernel {} is unknown{}", in_quotes(machine.name),
-                                 in_quotes(machine.kernel), suggestion(machine.kernel, kKernels)));
     auto const size = machine.host.page_size;
     if (size != k4K && size != k16K && size != k64K)
         return wrong(fmt::format("machine {}: host.page_size {} is not 4K, 16K or 64K",
@@ -31,17 +28,90 @@ Checked<void> check_host(Description const& machine)
     return {};
 }
 
-Checked<void> check_iommu(Description const& machine)
+// What Iommu::create() takes, for people.
+std::string_view possibilities(iommu::Model model)
 {
-    auto const& options = machine.iommu;
-    if (!iommu::Iommu::create(options))
+    switch (model) {
+        case iommu::Model::vtd:
+            return "vtd has 30 to 57 bits, and pages of 4K, 2M and 1G, 4K among them";
+        case iommu::Model::amdvi:
+            return "amdvi has 64 bits, and any pages from 4K up, 4K among them";
+        case iommu::Model::smmuv3:
+            return "smmuv3 has 32 to 48 bits (52 with 64K pages), and pages of 4K, 2M, 1G, of 16K, "
+                   "32M, or of 64K, 512M";
+        case iommu::Model::virtio: return "virtio has 32 to 64 bits, and any pages from 4K up";
+        case iommu::Model::native: return "native has 16 to 64 bits, and any pages from 4K up";
+    }
+    return {};
+}
+
+// Linux cannot run like this: its DMA layer stops the machine when the first device is bound.
+std::unexpected<std::string> coarse(Description const& machine, PageSize smallest)
+{
+    return wrong(fmt::format(
+        "machine {}: the IOMMU's smallest page, {}, is larger than the host's, {}; no Linux runs "
+        "on "
+        "that. To see what Type1 alone would do, say allow_coarse = true, or --allow-coarse",
+        in_quotes(machine.name), size_text(smallest.bytes()),
+        size_text(machine.host.page_size.bytes())));
+}
+
+Checked<void> check_iommu(Description const& machine, std::string_view unit)
+{
+    auto const options = iommu_of(machine, unit);
+    auto const iommu = iommu::Iommu::create(options);
+    if (!iommu)
         return wrong(fmt::format(
-            "machine {}: an IOMMU of model {} cannot have address_width {} with page_sizes {:#x}{}",
+            "machine {}: an IOMMU of model {} cannot have address_width {} with page_sizes {:#x}; "
+            "{}",
             in_quotes(machine.name), word_of(kModelWords, options.model), options.address_width,
-            options.page_sizes.bitmap(),
-            options.model == iommu::Model::vtd
-                ? "; vtd has widths 39, 48 and 57, and pages of 4K, 2M and 1G, 4K among them"
-                : ""));
+            options.page_sizes.bitmap(), possibilities(options.model)));
+    auto const domain = (*iommu)->create_domain();
+    if (!domain)
+        return wrong(fmt::format("machine {}: its IOMMU makes no domains ({})",
+                                 in_quotes(machine.name), name(domain.error())));
+    auto const smallest = (*domain)->page_sizes().smallest();
+    if (smallest > machine.host.page_size && !machine.allow_coarse)
+        return coarse(machine, smallest);
+    return {};
+}
+
+Checked<void> check_iommus(Description const& machine)
+{
+    if (auto const fine = check_iommu(machine, ""); !fine) return fine;
+    std::set<std::string_view> names;
+    for (auto const& extra : machine.extra_iommus) {
+        if (extra.name.empty())
+            return wrong(
+                fmt::format("machine {}: an extra_iommu has no name", in_quotes(machine.name)));
+        if (!names.insert(extra.name).second)
+            return wrong(fmt::format("machine {}: there are two IOMMUs with the name {}",
+                                     in_quotes(machine.name), in_quotes(extra.name)));
+        if (auto const fine = check_iommu(machine, extra.name); !fine) return fine;
+    }
+    for (auto const& entry : machine.devices)
+        if (!entry.iommu.empty() && !names.contains(entry.iommu))
+            return wrong(fmt::format(
+                "{}: there is no IOMMU {}{}", entry.where, in_quotes(entry.iommu),
+                names.empty() ? "; an extra_iommu of the machine makes one"
+                              : suggestion(entry.iommu, std::vector(names.begin(), names.end()))));
+    return {};
+}
+
+// A group is what one IOMMU cannot tell apart, so its devices are behind one.
+Checked<void> check_groups(Description const& machine)
+{
+    std::map<unsigned, DeviceEntry const*> first;
+    for (auto const& entry : machine.devices) {
+        if (!entry.group) continue;
+        if (*entry.group >= kMostGroups)
+            return wrong(fmt::format("{}: group {} is not below {}", entry.where, *entry.group,
+                                     kMostGroups));
+        auto const [other, fresh] = first.try_emplace(*entry.group, &entry);
+        if (!fresh && other->second->iommu != entry.iommu)
+            return wrong(fmt::format("{}: group {} is behind another IOMMU already, by {}",
+                                     entry.where, *entry.group, other->second->where));
+    }
     return {};
 }
 
@@ -75,7 +145,8 @@ Checked<void> check_device(DeviceEntry const& entry)
 Checked<void> check(Description const& machine)
 {
     if (auto const fine = check_host(machine); !fine) return fine;
-    if (auto const fine = check_iommu(machine); !fine) return fine;
+    if (auto const fine = check_iommus(machine); !fine) return fine;
+    if (auto const fine = check_groups(machine); !fine) return fine;
 
     std::map<Bdf, DeviceEntry const*> placed;
     for (auto const& entry : machine.devices) {
@@ -83,15 +154,21 @@ Checked<void> check(Description const& machine)
         if (!fresh)
             return wrong(fmt::format("{}: {} is taken already, by {}", entry.where,
                                      entry.bdf.text(), other->second->where));
-        if (entry.group && *entry.group >= kMostGroups)
-            return wrong(fmt::format("{}: group {} is not below {}", entry.where, *entry.group,
-                                     kMostGroups));
         if (auto const fine = check_device(entry); !fine) return fine;
     }
     if (machine.devices.size() > kMostGroups)
         return wrong(fmt::format("machine {}: there are more than {} devices",
                                  in_quotes(machine.name), kMostGroups));
     return {};
+}
+
+iommu::Iommu::Options iommu_of(Description const& machine, std::string_view name)
+{
+    iommu::Iommu::Options options = machine.iommu;
+    for (auto const& extra : machine.extra_iommus)
+        if (extra.name == name) options = extra.options;
+    options.kernel = machine.kernel;
+    return options;
 }
 
 std::vector<unsigned> assign_groups(Description const& machine)

@@ -12,10 +12,12 @@
 #include <string_view>
 #include <vector>
 
+#include "base/kernel.hpp"
 #include "base/page_size.hpp"
 #include "host/memory.hpp"
 #include "iommu/iommu.hpp"
 #include "pci/device.hpp"
+#include "type1/page_sizes.hpp"
 
 namespace pinfold::machine {
 
@@ -40,14 +42,21 @@ struct Memlock {
 struct DeviceEntry {
     Bdf bdf;
     std::optional<unsigned> group;  // nullopt: one of its own
+    std::string iommu;              // the name of an ExtraIommu; empty: the machine's first
     pci::DeviceSpec spec;
     // For errors: "machine.toml:12", or "--device" and the argument.
     std::string where;
 };
 
+// One more IOMMU unit, for devices that name it.
+struct ExtraIommu {
+    std::string name;
+    iommu::Iommu::Options options;
+};
+
 struct Description {
     std::string name = "vtd";
-    std::string kernel = "7.3";  // whose semantics apply
+    Kernel kernel = Kernel::v7_3;  // whose behaviour applies
     struct {
         PageSize page_size = k4K;
         Memlock memlock;
@@ -55,6 +64,10 @@ struct Description {
         std::uint64_t frame_seed = 0;
     } host;
     iommu::Iommu::Options iommu;
+    std::vector<ExtraIommu> extra_iommus;
+    type1::SubpagePolicy policy = type1::SubpagePolicy::merged;
+    // Whether an IOMMU whose smallest page is larger than the host's is let pass (rule T-3).
+    bool allow_coarse = false;
     unsigned dma_entry_limit = 65535;  // module parameters of vfio_iommu_type1
     bool allow_unsafe_interrupts = false;
     bool disable_hugepages = false;
@@ -87,6 +100,9 @@ std::string to_toml(Description const& description);
 // What can be wrong with the whole: a BDF twice, groups that cannot be, what the models say of
 // their settings.
 Checked<void> check(Description const& description);
+// The unit that a device is behind, as the machine's kernel and host would have it: every option
+// that Description says elsewhere is filled in. REQUIRES: check() has passed, or the name is known.
+iommu::Iommu::Options iommu_of(Description const& description, std::string_view name);
 // Gives every device without a group one; returns the group numbers in the order of devices.
 std::vector<unsigned> assign_groups(Description const& description);
 

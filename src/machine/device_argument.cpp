@@ -1,4 +1,5 @@
-// --device MODEL,bdf=BDF[,group=N][,KEY=VALUE]...; a comma inside a value is written twice.
+// --device MODEL,bdf=BDF[,group=N][,iommu=NAME][,KEY=VALUE]...; a comma inside a value is written
+// twice.
 #include <fmt/format.h>
 
 #include "machine/description.hpp"
@@ -67,6 +68,9 @@ Checked<DeviceEntry> parse_device(std::string_view argument)
             auto const group = parse_group(value);
             if (!group) return wrong(group.error());
             entry.group = *group;
+        } else if (key == "iommu") {
+            if (!entry.iommu.empty()) return wrong("iommu is there twice");
+            entry.iommu = value;
         } else {
             entry.spec.settings.push_back({key, value});
         }

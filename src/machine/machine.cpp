@@ -15,10 +15,26 @@ namespace {
 type1::Settings settings_of(Description const& description, Parts& parts)
 {
     return {.memory = *parts.memory,
+            .kernel = description.kernel,
+            .policy = description.policy,
             .dma_entry_limit = description.dma_entry_limit,
             .allow_unsafe_interrupts = description.allow_unsafe_interrupts,
             .disable_hugepages = description.disable_hugepages,
             .activity = &parts.activity};
+}
+
+Checked<void> make_iommus(Parts& parts, Description const& description)
+{
+    std::vector<std::string> names{""};
+    for (auto const& extra : description.extra_iommus) names.push_back(extra.name);
+    for (auto const& unit : names) {
+        auto iommu = iommu::Iommu::create(iommu_of(description, unit));
+        if (!iommu)
+            return std::unexpected{fmt::format("machine {}: its IOMMU {} cannot be made ({})",
+                                               description.name, unit, name(iommu.error()))};
+        parts.iommus.emplace(unit, std::move(*iommu));
+    }
+    return {};
 }
 
 Checked<void> add_function(Parts& parts, DeviceEntry const& entry, BarAllocator& bars)
@@ -28,7 +44,7 @@ Checked<void> add_function(Parts& parts, DeviceEntry const& entry, BarAllocator&
         return std::unexpected{
             fmt::format("{}: there is no device model {}", entry.where, entry.spec.model)};
     auto& endpoint = parts.endpoints.emplace_back(
-        std::make_unique<iommu::Endpoint>(*parts.iommu, entry.bdf.text()));
+        std::make_unique<iommu::Endpoint>(*parts.iommus.at(entry.iommu), entry.bdf.text()));
 
     // The device is made first and powered on with its BARs in place, which depend on what it is.
     pci::BarAddresses addresses{};
@@ -53,9 +69,10 @@ void make_door(Parts& parts, Description const& description)
     std::vector<uapi::Door::GroupEntry> entries;
     for (auto const& [number, functions] : members) {
         std::vector<iommu::Endpoint*> endpoints;
+        auto& iommu = functions.front()->endpoint().iommu();
         for (auto* const function : functions) endpoints.push_back(&function->endpoint());
         auto const& group = parts.groups.emplace_back(
-            std::make_unique<type1::Group>(number, *parts.iommu, std::move(endpoints)));
+            std::make_unique<type1::Group>(number, iommu, std::move(endpoints)));
         entries.push_back({number, group.get(), functions});
     }
     parts.settings.emplace(settings_of(description, parts));
@@ -83,11 +100,8 @@ Checked<std::unique_ptr<Machine>> Machine::build(Description const& description,
     auto const& host = description.host;
     parts.memory = std::make_unique<host::Memory>(
         host::Memory::Options{host.page_size, host.frames, host.frame_seed});
-    auto iommu = iommu::Iommu::create(description.iommu);
-    if (!iommu)
-        return std::unexpected{fmt::format("machine {}: its IOMMU cannot be made ({})",
-                                           description.name, name(iommu.error()))};
-    parts.iommu = std::move(*iommu);
+    if (auto const made = make_iommus(parts, description); !made)
+        return std::unexpected{made.error()};
     BarAllocator bars;
     for (auto const& entry : description.devices)
         if (auto const added = add_function(parts, entry, bars); !added)

@@ -75,9 +75,8 @@ void read_page_sizes(Section& section, iommu::Iommu::Options& iommu)
     iommu.page_sizes = PageSizes{bitmap};
 }
 
-void read_iommu(Section& section, Description& machine)
+void read_iommu(Section& section, iommu::Iommu::Options& iommu)
 {
-    auto& iommu = machine.iommu;
     section.word("model", kModelWords, iommu.model);
     read_page_sizes(section, iommu);
     std::uint64_t width = iommu.address_width;
@@ -91,8 +90,19 @@ void read_iommu(Section& section, Description& machine)
         iommu.reserved = inherited;
 }
 
+// A copy of the machine's first unit, but for what is said here.
+void read_extra_iommu(Section& section, Description& machine)
+{
+    ExtraIommu extra{"", machine.iommu};
+    if (!section.text("name", extra.name)) section.missing("name", "\"second\"");
+    read_iommu(section, extra.options);
+    machine.extra_iommus.push_back(std::move(extra));
+}
+
 void read_type1(Section& section, Description& machine)
 {
+    section.word("policy", kPolicyWords, machine.policy);
+    section.flag("allow_coarse", machine.allow_coarse);
     std::uint64_t limit = machine.dma_entry_limit;
     section.number("dma_entry_limit", 0, ~0U, limit);
     machine.dma_entry_limit = static_cast<unsigned>(limit);
@@ -123,6 +133,7 @@ void read_device(Section& section, Description& machine)
     } else {
         section.report(*section.take("bdf"), "bdf", parsed.error());
     }
+    section.text("iommu", entry.iommu);
     std::uint64_t group = 0;
     if (section.number("group", 0, kMostGroups - 1, group))
         entry.group = static_cast<unsigned>(group);
@@ -189,9 +200,11 @@ Checked<Description> parse_toml(std::string_view text, std::string_view file_nam
     auto machine = start_from(root);
     machine.name = std::filesystem::path{file_name}.stem().string();
     root.text("name", machine.name);
-    if (auto const kernel = root.choice("kernel", kKernels)) machine.kernel = kKernels[*kernel];
+    if (auto const kernel = root.choice("kernel", kKernelNames))
+        machine.kernel = static_cast<Kernel>(*kernel);
     root.section("host", [&](Section& section) { read_host(section, machine); });
-    root.section("iommu", [&](Section& section) { read_iommu(section, machine); });
+    root.section("iommu", [&](Section& section) { read_iommu(section, machine.iommu); });
+    root.sections("extra_iommu", [&](Section& section) { read_extra_iommu(section, machine); });
     root.section("type1", [&](Section& section) { read_type1(section, machine); });
     root.sections("device", [&](Section& section) { read_device(section, machine); });
     root.finish();

@@ -1,6 +1,7 @@
 // What a machine is made of, in the order in which it is made; later parts use earlier ones.
 #pragma once
 
+#include <map>
 #include <memory>
 #include <optional>
 #include <vector>
@@ -22,10 +23,10 @@ struct Counters;
 
 struct Parts {
     std::unique_ptr<host::Memory> memory;
-    std::unique_ptr<iommu::Iommu> iommu;
-    std::vector<std::unique_ptr<iommu::Endpoint>> endpoints;  // in the order of devices
-    std::vector<std::unique_ptr<pci::Function>> functions;    // likewise
-    std::vector<unsigned> group_numbers;                      // likewise
+    std::map<std::string, std::unique_ptr<iommu::Iommu>> iommus;  // by name; "" is the first
+    std::vector<std::unique_ptr<iommu::Endpoint>> endpoints;      // in the order of devices
+    std::vector<std::unique_ptr<pci::Function>> functions;        // likewise
+    std::vector<unsigned> group_numbers;                          // likewise
     std::vector<std::unique_ptr<type1::Group>> groups;
     type1::Activity activity;
     std::optional<type1::Settings> settings;

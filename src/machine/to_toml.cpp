@@ -41,10 +41,11 @@ std::string host_toml(Description const& machine)
         word_of(kFrameWords, machine.host.frames), toml_number(machine.host.frame_seed));
 }
 
-std::string iommu_toml(iommu::Iommu::Options const& iommu)
+// `table` names the table: "iommu", or one of an array.
+std::string iommu_toml(std::string_view table, iommu::Iommu::Options const& iommu)
 {
     auto out = fmt::format(
-        "\n[iommu]\nmodel = \"{}\"\npage_sizes = {}\naddress_width = {}\n"
+        "model = \"{}\"\npage_sizes = {}\naddress_width = {}\n"
         "enforces_coherency = {}\n",
         word_of(kModelWords, iommu.model), toml_number(iommu.page_sizes.bitmap()),
         iommu.address_width, iommu.enforces_coherency);
@@ -53,7 +54,7 @@ std::string iommu_toml(iommu::Iommu::Options const& iommu)
     if (iommu.reserved.empty()) out += "reserved = []\n";
     for (auto const& region : iommu.reserved)
         out +=
-            fmt::format("\n[[iommu.reserved]]\nstart = {}\nlast = {}\ntype = \"{}\"\n",
+            fmt::format("\n[[{}.reserved]]\nstart = {}\nlast = {}\ntype = \"{}\"\n", table,
                         toml_number(region.range.start.raw()), toml_number(region.range.last.raw()),
                         word_of(kReservedWords, region.type));
     return out;
@@ -63,6 +64,7 @@ std::string device_toml(DeviceEntry const& entry)
 {
     auto out = fmt::format("\n[[device]]\nmodel = {}\nbdf = \"{}\"\n",
                            toml_string(entry.spec.model), entry.bdf.text());
+    if (!entry.iommu.empty()) out += fmt::format("iommu = {}\n", toml_string(entry.iommu));
     if (entry.group) out += fmt::format("group = {}\n", *entry.group);
 
     // A setting that is there several times is a list in its place.
@@ -84,13 +86,18 @@ std::string device_toml(DeviceEntry const& entry)
 std::string to_toml(Description const& machine)
 {
     auto out = fmt::format("name = {}\nkernel = {}\n", toml_string(machine.name),
-                           toml_string(machine.kernel));
+                           toml_string(name(machine.kernel)));
     out += host_toml(machine);
-    out += iommu_toml(machine.iommu);
+    out += "\n[iommu]\n" + iommu_toml("iommu", machine.iommu);
+    for (auto const& extra : machine.extra_iommus)
+        out += fmt::format("\n[[extra_iommu]]\nname = {}\n{}", toml_string(extra.name),
+                           iommu_toml("extra_iommu", extra.options));
     out += fmt::format(
-        "\n[type1]\ndma_entry_limit = {}\nallow_unsafe_interrupts = {}\n"
+        "\n[type1]\npolicy = \"{}\"\nallow_coarse = {}\ndma_entry_limit = "
+        "{}\nallow_unsafe_interrupts = {}\n"
         "disable_hugepages = {}\n",
-        machine.dma_entry_limit, machine.allow_unsafe_interrupts, machine.disable_hugepages);
+        word_of(kPolicyWords, machine.policy), machine.allow_coarse, machine.dma_entry_limit,
+        machine.allow_unsafe_interrupts, machine.disable_hugepages);
     for (auto const& entry : machine.devices) out += device_toml(entry);
     return out;
 }

@@ -7,6 +7,7 @@
 
 #include "host/memory.hpp"
 #include "iommu/iommu.hpp"
+#include "type1/page_sizes.hpp"
 
 namespace pinfold::machine {
 
@@ -21,8 +22,15 @@ inline constexpr std::array kFrameWords{
     Word{"scattered", host::FrameNumbering::scattered},
 };
 inline constexpr std::array kModelWords{
-    Word{"vtd", iommu::Model::vtd},
+    Word{"vtd", iommu::Model::vtd},       Word{"amdvi", iommu::Model::amdvi},
+    Word{"smmuv3", iommu::Model::smmuv3}, Word{"virtio", iommu::Model::virtio},
     Word{"native", iommu::Model::native},
+};
+inline constexpr std::array kPolicyWords{
+    Word{"linux", type1::SubpagePolicy::merged},
+    Word{"pre-2015", type1::SubpagePolicy::pre_2015},
+    Word{"rfc-2015", type1::SubpagePolicy::rfc_2015},
+    Word{"subpage", type1::SubpagePolicy::subpage},
 };
 // As /sys/kernel/iommu_groups/N/reserved_regions says them; the two MSI types look alike there and
 // not here.
@@ -33,8 +41,6 @@ inline constexpr std::array kReservedWords{
     Word{"msi", iommu::ReservedType::msi},
     Word{"sw-msi", iommu::ReservedType::sw_msi},
 };
-inline constexpr std::array<std::string_view, 1> kKernels{"7.3"};
-
 template <class E, std::size_t N>
 constexpr std::string_view word_of(std::array<Word<E>, N> const& words, E value)
 {

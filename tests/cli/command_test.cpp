@@ -53,7 +53,7 @@ TEST_F(CommandTest, every_kind_of_bad_input_is_one_sentence_and_exit_code_2)
              Wrong{"", "there is no command; see pinfold --help"},
              Wrong{"run", "see pinfold run --help"},
              Wrong{"machines vtt", "did you mean vtd?"},
-             Wrong{"run --machine nmae -- echo x", "allowed here is vtd"},
+             Wrong{"run --machine nmae -- echo x", "arm64-64k-iommu4k and arm64-64k-virtio"},
              Wrong{"run --machine ./no.toml -- echo x", "./no.toml: No such file or directory"},
              Wrong{"run --machine bad.toml -- echo x",
                    "bad.toml:2: host.page_szie: is an unknown key; did you mean page_size?"},

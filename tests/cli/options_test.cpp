@@ -33,6 +33,25 @@ TEST(Options, run_takes_its_options_before_the_mark_and_the_program_after_it)
     EXPECT_EQ(run.command, (Arguments{"prog", "--report", "--", "x"}));
 }
 
+TEST(Options, what_is_said_on_top_of_a_machine_is_handed_on)
+{
+    auto const run =
+        parsed<RunOptions>({"run", "--kernel", "6.1", "--policy=subpage", "--host-page", "64K",
+                            "--iommu-pages", "4K,2M", "--aperture", "48", "--allow-coarse", "--log",
+                            "k.log", "--trace-iommu", "t", "--", "p"});
+    EXPECT_EQ(run.kernel, "6.1");
+    EXPECT_EQ(run.policy, "subpage");
+    EXPECT_EQ(run.host_page, "64K");
+    EXPECT_EQ(run.iommu_pages, "4K,2M");
+    EXPECT_EQ(run.aperture, "48");
+    EXPECT_TRUE(run.allow_coarse);
+    EXPECT_EQ(run.log_file, "k.log");
+    EXPECT_EQ(run.trace_file, "t");
+    for (auto const* const option : {"--kernel", "--policy", "--aperture", "--log"})
+        EXPECT_EQ(parse_options({"run", option, "a", option, "b", "--", "p"}).error(),
+                  std::string{option} + " is there twice; see pinfold run --help");
+}
+
 TEST(Options, a_plain_run_is_on_vtd_and_silent)
 {
     auto const run = parsed<RunOptions>({"run", "--", "prog"});

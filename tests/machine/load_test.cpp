@@ -20,8 +20,11 @@ TEST(Load, neither_a_preset_nor_a_file_is_told_with_what_may_have_been_meant)
 {
     EXPECT_EQ(load("vtt").error(),
               "there is neither a machine \"vtt\" nor a file of that name; did you mean vtd?");
-    EXPECT_EQ(load("").error(),
-              "there is neither a machine \"\" nor a file of that name; allowed here is vtd");
+    EXPECT_EQ(
+        load("").error(),
+        "there is neither a machine \"\" nor a file of that name; allowed here are vtd, vtd-48, "
+        "amdvi, arm64-4k, arm64-16k, arm64-64k, arm64-64k-48, arm64-64k-iommu4k and "
+        "arm64-64k-virtio");
 }
 
 TEST(Load, a_file_that_cannot_be_read_is_named_with_the_reason)

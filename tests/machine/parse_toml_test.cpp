@@ -9,7 +9,7 @@ namespace {
 
 constexpr std::string_view kWhole = R"(name = "odd"
 preset = "vtd"
-kernel = "7.3"
+kernel = "6.12"
 
 [host]
 page_size = "64K"
@@ -33,7 +33,14 @@ type = "msi"
 start = "0xfffffffffffff000"
 last = "0xffffffffffffffff"
 
+[[extra_iommu]]
+name = "second"
+page_sizes = ["4K"]
+reserved = []
+
 [type1]
+policy = "subpage"
+allow_coarse = true
 dma_entry_limit = 10
 allow_unsafe_interrupts = true
 disable_hugepages = true
@@ -42,6 +49,7 @@ disable_hugepages = true
 model = "nvme"
 bdf = "0000:00:04.0"
 group = 9
+iommu = "second"
 disk = "a \"disk\""
 readonly = true
 number = 7
@@ -57,6 +65,7 @@ TEST(MachineFile, everything_that_can_be_said_is_understood)
     auto const machine = parse_toml(kWhole, "dir/odd.toml");
     ASSERT_TRUE(machine) << machine.error();
     EXPECT_EQ(machine->name, "odd");
+    EXPECT_EQ(machine->kernel, Kernel::v6_12);
     EXPECT_EQ(machine->host.page_size, k64K);
     EXPECT_EQ(machine->host.memlock.kind, Memlock::Kind::bytes);
     EXPECT_EQ(machine->host.memlock.bytes, 8U << 20);
@@ -71,12 +80,20 @@ TEST(MachineFile, everything_that_can_be_said_is_understood)
     EXPECT_EQ(machine->iommu.reserved[0].type, iommu::ReservedType::msi);
     EXPECT_EQ(machine->iommu.reserved[1].type, iommu::ReservedType::reserved);
     EXPECT_EQ(machine->iommu.reserved[1].range.last, Iova{~std::uint64_t{0}});
+    ASSERT_EQ(machine->extra_iommus.size(), 1U);
+    EXPECT_EQ(machine->extra_iommus[0].name, "second");
+    EXPECT_EQ(machine->extra_iommus[0].options.model, iommu::Model::native);
+    EXPECT_EQ(machine->extra_iommus[0].options.page_sizes, PageSizes{0x1000});
+    EXPECT_TRUE(machine->extra_iommus[0].options.reserved.empty());
+    EXPECT_EQ(machine->policy, type1::SubpagePolicy::subpage);
+    EXPECT_TRUE(machine->allow_coarse);
     EXPECT_EQ(machine->dma_entry_limit, 10U);
     EXPECT_TRUE(machine->allow_unsafe_interrupts);
     EXPECT_TRUE(machine->disable_hugepages);
 
     ASSERT_EQ(machine->devices.size(), 2U);
     auto const& nvme = machine->devices[0];
+    EXPECT_EQ(nvme.iommu, "second");
     EXPECT_EQ(nvme.spec.model, "nvme");
     EXPECT_EQ(nvme.group, 9U);
     EXPECT_EQ(nvme.where, "dir/odd.toml:32");
@@ -161,11 +178,13 @@ INSTANTIATE_TEST_SUITE_P(
         Wrong{"\n\nnmae = \"x\"", "m.toml:3: nmae: is an unknown key; did you mean name?"},
         Wrong{"name = 3", "m.toml:1: name: is not a string"},
         Wrong{"zebra = 1",
-              "m.toml:1: zebra: is an unknown key; allowed here are device, host, iommu, kernel, "
+              "m.toml:1: zebra: is an unknown key; allowed here are device, extra_iommu, host, "
+              "iommu, kernel, "
               "name, preset and type1"},
         Wrong{"preset = \"vtt\"", "m.toml:1: preset: \"vtt\" is unknown; did you mean vtd?"},
-        Wrong{"kernel = \"2.4\"", "m.toml:1: kernel: \"2.4\" is unknown; allowed here is 7.3"},
-        Wrong{"kernel = 7.3", "m.toml:1: kernel: is not a string; allowed is 7.3"},
+        Wrong{"kernel = \"2.4\"",
+              "m.toml:1: kernel: \"2.4\" is unknown; allowed here are 6.1, 6.12 and 7.3"},
+        Wrong{"kernel = 7.3", "m.toml:1: kernel: is not a string; allowed are 6.1, 6.12 and 7.3"},
         Wrong{"host = 1", "m.toml:1: host: is not a table"},
         Wrong{"[host]\npage_szie = 1",
               "m.toml:2: host.page_szie: is an unknown key; did you mean page_size?"},
@@ -183,7 +202,8 @@ INSTANTIATE_TEST_SUITE_P(
         Wrong{"[host]\nframe_seed = -1",
               "m.toml:2: host.frame_seed: is not a number from 0 to 0xffffffffffffffff"},
         Wrong{"[iommu]\nmodel = \"arm\"",
-              "m.toml:2: iommu.model: \"arm\" is unknown; allowed here are vtd and native"},
+              "m.toml:2: iommu.model: \"arm\" is unknown; allowed here are vtd, amdvi, smmuv3, "
+              "virtio and native"},
         Wrong{"[iommu]\naddress_width = 65",
               "m.toml:2: iommu.address_width: is not a number from 1 to 0x40"},
         Wrong{"[iommu]\npage_sizes = []",
