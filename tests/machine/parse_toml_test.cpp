@@ -96,7 +96,7 @@ TEST(MachineFile, everything_that_can_be_said_is_understood)
     EXPECT_EQ(nvme.iommu, "second");
     EXPECT_EQ(nvme.spec.model, "nvme");
     EXPECT_EQ(nvme.group, 9U);
-    EXPECT_EQ(nvme.where, "dir/odd.toml:32");
+    EXPECT_EQ(nvme.where, "dir/odd.toml:39");
     std::vector<std::string> settings;
     for (auto const& setting : nvme.spec.settings)
         settings.push_back(setting.key + "=" + setting.value);
