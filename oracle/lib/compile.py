@@ -1,0 +1,37 @@
+"""Compiles probes and the guest's /init. What was compiled once is kept by the hash of what went in."""
+
+import hashlib
+import pathlib
+import subprocess
+
+from . import cache, say
+
+ORACLE = pathlib.Path(__file__).parent.parent
+PROBES = ORACLE / "probes"
+_FLAGS = ["-std=c11", "-O1", "-g0", "-Wall", "-Wextra", "-pthread"]
+
+
+def source_hash(source: pathlib.Path) -> str:
+    """Of a probe and of the headers beside it: what a recording is a recording of."""
+    digest = hashlib.sha256()
+    for path in [source, *sorted(source.parent.glob("*.h"))]:
+        digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()
+
+
+def program(source: pathlib.Path, compiler: str, static: bool) -> pathlib.Path:
+    flags = _FLAGS + (["-static"] if static else [])
+    key = hashlib.sha256(repr((source_hash(source), compiler, flags)).encode()).hexdigest()[:24]
+    folder = cache.root() / "programs"
+    folder.mkdir(parents=True, exist_ok=True)
+    result = folder / f"{source.stem}-{key}"
+    if result.exists():
+        return result
+    unfinished = result.with_suffix(".new")
+    done = subprocess.run([compiler, *flags, source, "-o", unfinished], capture_output=True, text=True)
+    if done.returncode != 0:
+        raise say.Refusal(f"{source} does not compile:\n{done.stderr}")
+    if done.stderr:
+        say.step(done.stderr.strip())
+    unfinished.rename(result)
+    return result

@@ -1,0 +1,93 @@
+"""Boots a cell in QEMU, without KVM, runs jobs in it and brings back what they did."""
+
+import pathlib
+import subprocess
+import tempfile
+import time
+
+from . import cells, compile, frames, initramfs, jobs, say, x86_kernel
+
+_MEMORY = "2G"
+_BOOT_SECONDS = 60
+
+
+def qemu_version(cell: cells.Cell) -> str:
+    said = subprocess.run([cell.qemu, "--version"], capture_output=True, text=True, check=True)
+    return said.stdout.splitlines()[0]
+
+
+def _devices(disk: pathlib.Path) -> list[str]:
+    words = []
+    for bdf in cells.EDU:
+        words += ["-device", f"edu,addr={bdf[-4:]},dma_mask=0xffffffffffffffff"]
+    words += ["-drive", f"if=none,id=disk,format=raw,file={disk}"]
+    words += ["-device", f"nvme,addr={cells.NVME[-4:]},serial=pinfold,drive=disk"]
+    words += ["-device", f"virtio-net-pci,addr={cells.VIRTIO_NET[-4:]},disable-legacy=off,romfile="]
+    return words
+
+
+def _initramfs(cell: cells.Cell, kernel: pathlib.Path, wanted: list[jobs.Job]) -> bytes:
+    archive = initramfs.Archive()
+    archive.character_device("dev/console", 5, 1)
+    for folder in ("proc", "sys", "tmp"):
+        archive.folder(folder)
+    init = compile.program(compile.ORACLE / "guest" / "init.c", cell.compiler, static=True)
+    archive.file("init", init.read_bytes(), executable=True)
+    _add_modules(archive, kernel)
+    lines = [f"bind {bdf}" for bdf in [*cells.EDU, cells.NVME, cells.VIRTIO_NET]]
+    programs = {}
+    for number, job in enumerate(wanted):
+        if job.source not in programs:
+            programs[job.source] = f"/probes/{job.source.stem}"
+            built = compile.program(job.source, cell.compiler, static=True)
+            archive.file(programs[job.source][1:], built.read_bytes(), executable=True)
+        stdin_path = None
+        if job.stdin is not None:
+            stdin_path = f"/stdin/{number}"
+            archive.file(stdin_path[1:], job.stdin)
+        lines += jobs.guest_lines(job, programs[job.source], stdin_path)
+    archive.file("jobs", ("\n".join(lines) + "\n").encode())
+    return archive.bytes()
+
+
+def _add_modules(archive: initramfs.Archive, kernel: pathlib.Path) -> None:
+    if not (kernel / "modules").is_dir():
+        return
+    present = [name for name in x86_kernel.MODULES if (kernel / "modules" / f"{name}.ko").exists()]
+    for name in present:
+        archive.file(f"modules/{name}.ko", (kernel / "modules" / f"{name}.ko").read_bytes())
+    archive.file("modules/list", "".join(f"/modules/{name}.ko\n" for name in present).encode())
+
+
+def _command(cell: cells.Cell, kernel: pathlib.Path, folder: pathlib.Path) -> list[str]:
+    image = kernel / ("Image" if cell.machine.is_arm else "vmlinuz")
+    return [
+        cell.qemu, *cell.machine.board, "-accel", "tcg", "-cpu", "max", "-m", _MEMORY, "-nodefaults", "-nic", "none",
+        "-display", "none", "-serial", f"file:{folder / 'console'}", "-no-reboot", *_devices(folder / "disk.raw"),
+        "-kernel", str(image), "-initrd", str(folder / "initramfs"), "-append", cell.machine.options,
+    ]
+
+
+def boot(cell: cells.Cell, wanted: list[jobs.Job]) -> frames.Transcript:
+    """Runs the jobs one after another in one boot of the cell. Refuses if the guest does not get to the end."""
+    kernel = cell.kernel()
+    with tempfile.TemporaryDirectory(prefix="pinfold-oracle.") as name:
+        folder = pathlib.Path(name)
+        (folder / "initramfs").write_bytes(_initramfs(cell, kernel, wanted))
+        with (folder / "disk.raw").open("wb") as disk:
+            disk.truncate(16 << 20)
+        began = time.monotonic()
+        _run(_command(cell, kernel, folder), _BOOT_SECONDS + sum(job.seconds for job in wanted), cell)
+        transcript = frames.read(folder / "console")
+        say.step(f"{cell.name}: {len(transcript.outcomes)} runs in one boot of {time.monotonic() - began:.1f} s")
+    frames.check(transcript, cell.name)
+    return transcript
+
+
+def _run(command: list[str], seconds: int, cell: cells.Cell) -> None:
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=seconds, stdin=subprocess.DEVNULL)
+    except subprocess.TimeoutExpired:
+        raise say.Refusal(f"{cell.name}: the guest was still running after {seconds} s") from None
+    if done.returncode != 0:
+        raise say.Refusal(f"{cell.name}: QEMU ended with {done.returncode}: {done.stderr.strip()}")
