@@ -118,10 +118,14 @@ static inline uint64_t page(void)
     return size;
 }
 
+/* Far from where the kernel puts what others map, so that nobody moves into a hole. */
 static inline struct memory memory_of(char const *name, uint64_t pages, int protection, int flags, int fd)
 {
+    static uint64_t next = 1ull << 40;
     struct memory memory = {name, NULL, pages * page()};
-    memory.base = mmap(NULL, memory.size, protection, flags, fd, 0);
+    void *const wanted = (void *)(uintptr_t)next;
+    next += (memory.size + (16ull << 20)) & ~((16ull << 20) - 1);
+    memory.base = mmap(wanted, memory.size, protection, flags | MAP_FIXED_NOREPLACE, fd, 0);
     need(memory.base != MAP_FAILED, name);
     return memory;
 }
