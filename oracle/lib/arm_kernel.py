@@ -63,7 +63,7 @@ def _build(version: str, pages: str, out: pathlib.Path) -> None:
     work.mkdir(parents=True, exist_ok=True)
     wanted = work / "wanted.config"
     wanted.write_text(_CONFIG.read_text() + _PAGES[pages])
-    make = ["nice", "make", "-s", "-C", source, f"O={work}", "ARCH=arm64", "CROSS_COMPILE=aarch64-linux-gnu-",
+    make = ["nice", "-n15", "make", "-s", "-C", source, f"O={work}", "ARCH=arm64", "CROSS_COMPILE=aarch64-linux-gnu-",
             "KBUILD_BUILD_USER=pinfold", "KBUILD_BUILD_HOST=oracle"]
     log = work / "build.log"
     with log.open("w") as stream:
