@@ -50,7 +50,7 @@ class Runner:
         parameters = {"allow_unsafe_interrupts": "1", **dict(job.settings)}
         lines = [f"{name} = {_toml(name, value)}" for name, value in parameters.items()]
         path = self._folder / "machine.toml"
-        path.write_text(self._head + "[type1]\n" + "\n".join(lines) + "\n")
+        path.write_text(self._head + '[host]\nmemlock = "inherit"\n[type1]\n' + "\n".join(lines) + "\n")
         return path
 
     def _command(self, job: jobs.Job, files: dict[str, pathlib.Path]) -> list[str]:

@@ -1,10 +1,9 @@
 """What `oracle/run` does: a few probes by hand, in one cell."""
 
-import difflib
 import pathlib
 import sys
 
-from . import cells, frames, guest, jobs, pinfold, say
+from . import cells, frames, guest, jobs, pinfold, say, textdiff
 
 
 def _job(words: list[str], trace: bool) -> jobs.Job:
@@ -53,9 +52,9 @@ def _show(outcome: frames.Outcome) -> None:
 def _diff(kernel: list[frames.Outcome], ours: list[frames.Outcome]) -> int:
     differing = 0
     for real, mine in zip(kernel, ours, strict=True):
-        lines = list(difflib.unified_diff(_text(real), _text(mine), "kernel", "pinfold", lineterm=""))
+        lines = textdiff.lines(_text(real), _text(mine))
         differing += bool(lines)
-        print(f"{'DIFFER' if lines else 'same  '} {real.name}")
+        print(f"{'DIFFER' if lines else 'same  '} {real.name} ({real.seconds:.1f} s, {mine.seconds:.1f} s)")
         if lines:
             print("\n".join(lines))
     return 1 if differing else 0
