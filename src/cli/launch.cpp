@@ -82,8 +82,13 @@ void set_environment(Launch const& what, Mode mode)
     ::setenv(PINFOLD_ENV_ENGINE, what.libraries.engine.c_str(), 1);
     ::setenv(PINFOLD_ENV_MODE, mode == Mode::paths ? PINFOLD_MODE_PATHS : PINFOLD_MODE_NAMESPACE,
              1);
-    ::setenv("LD_PRELOAD", preload_list(what.libraries, mode, std::getenv("LD_PRELOAD")).c_str(),
-             1);
+    auto const host_page = what.machine.host.page_size;
+    if (emulates_page(host_page))
+        ::setenv(PINFOLD_ENV_HOST_PAGE, fmt::format("{}", host_page.bytes()).c_str(), 1);
+    else
+        ::unsetenv(PINFOLD_ENV_HOST_PAGE);
+    auto const list = preload_list(what.libraries, mode, host_page, std::getenv("LD_PRELOAD"));
+    ::setenv("LD_PRELOAD", list.c_str(), 1);
 }
 
 LaunchFailure as_failure(NamespaceRefused const& refused)

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <unistd.h>
+
 #include <string_view>
 
 namespace pinfold::cli {
@@ -26,9 +28,9 @@ machine::Checked<Libraries> find_libraries()
     auto const beside = self.parent_path();
     for (auto const& directory : {beside, beside.parent_path() / "lib/pinfold"}) {
         Libraries const found{directory / "libpinfold.so", directory / "libpinfold-paths.so",
-                              directory / "libpinfold-engine.so"};
+                              directory / "libpinfold-page.so", directory / "libpinfold-engine.so"};
         if (!fs::exists(found.stub, error) || !fs::exists(found.paths, error) ||
-            !fs::exists(found.engine, error))
+            !fs::exists(found.page, error) || !fs::exists(found.engine, error))
             continue;
         if (!sayable(found.stub))
             return std::unexpected{fmt::format(
@@ -37,14 +39,21 @@ machine::Checked<Libraries> find_libraries()
         return found;
     }
     return std::unexpected{fmt::format(
-        "libpinfold.so, libpinfold-paths.so and libpinfold-engine.so are neither in {} nor in {}",
+        "libpinfold.so, libpinfold-paths.so, libpinfold-page.so and libpinfold-engine.so are "
+        "neither in {} nor in {}",
         beside.string(), (beside.parent_path() / "lib/pinfold").string())};
 }
 
+bool emulates_page(PageSize host_page)
+{
+    return static_cast<long>(host_page.bytes()) > ::sysconf(_SC_PAGESIZE);
+}
+
 std::string preload_list(Libraries const& libraries, machine::RunState::Mode mode,
-                         char const* inherited)
+                         PageSize host_page, char const* inherited)
 {
     auto list = libraries.stub.string();
+    if (emulates_page(host_page)) list = libraries.page.string() + ':' + list;
     if (mode == machine::RunState::Mode::paths) list = libraries.paths.string() + ':' + list;
     if (inherited != nullptr && *inherited != '\0') list += fmt::format(":{}", inherited);
     return list;

@@ -11,13 +11,17 @@ namespace pinfold::cli {
 struct Libraries {
     std::filesystem::path stub;    // libpinfold.so
     std::filesystem::path paths;   // libpinfold-paths.so
+    std::filesystem::path page;    // libpinfold-page.so
     std::filesystem::path engine;  // libpinfold-engine.so
 };
 // The sentence names what is missing.
 machine::Checked<Libraries> find_libraries();
 
-// LD_PRELOAD for a run: ours before `inherited`. nullptr: the user has none.
+// LD_PRELOAD for a run: ours before `inherited` (nullptr: the user has none). The page library only
+// where the machine's host page is another than the real one.
 std::string preload_list(Libraries const& libraries, machine::RunState::Mode mode,
-                         char const* inherited);
+                         PageSize host_page, char const* inherited);
+// Whether the client is to see another page than the real one.
+bool emulates_page(PageSize host_page);
 
 }  // namespace pinfold::cli

@@ -1,9 +1,34 @@
 #include "host/aside.hpp"
 
+#include "base/page_size.hpp"
 #include "host/pinned_copy.hpp"
 #include "host/raw_memory.hpp"
 
 namespace pinfold::host {
+namespace {
+
+// The process may have taken rights away since the pin; a pin keeps them. What a file was opened
+// without, mprotect() does not give.
+void grant_rights(std::byte* aside, std::size_t size)
+{
+    if (raw::mprotect(aside, size, PROT_READ | PROT_WRITE) == 0) return;
+    raw::mprotect(aside, size, PROT_READ);
+}
+
+// What the kernel moves in no way (huge pages) is copied; what is not there leaves a place that
+// nobody can touch.
+void take_part_aside(std::byte* from, std::byte* to)
+{
+    std::size_t const size = k4K.bytes();
+    if (raw::move_onto_leaving_mapping(from, size, to)) {
+        grant_rights(to, size);
+    } else if (raw::msync(from, size, MS_ASYNC) == 0 &&
+               raw::mprotect(to, size, PROT_READ | PROT_WRITE) == 0) {
+        read_pinned(to, from, size);
+    }
+}
+
+}  // namespace
 
 std::byte* move_aside(std::byte* from, std::size_t size)
 {
@@ -12,11 +37,16 @@ std::byte* move_aside(std::byte* from, std::size_t size)
     raw::munlock(from, size);
     std::byte* const aside = raw::move_leaving_mapping(from, size);
     if (aside == nullptr) return nullptr;
-    // The process may have taken rights away since the pin; a pin keeps them. What a file was
-    // opened without, mprotect() does not give.
-    if (raw::mprotect(aside, size, PROT_READ | PROT_WRITE) != 0) {
-        raw::mprotect(aside, size, PROT_READ);
-    }
+    grant_rights(aside, size);
+    return aside;
+}
+
+std::byte* move_parts_aside(std::byte* from, std::size_t size)
+{
+    std::byte* const aside = raw::map_anonymous(size, PROT_NONE);
+    if (aside == nullptr) return nullptr;
+    raw::munlock(from, size);
+    for (std::size_t at = 0; at < size; at += k4K.bytes()) take_part_aside(from + at, aside + at);
     return aside;
 }
 
@@ -29,7 +59,12 @@ std::byte* copy_aside(std::byte const* from, std::size_t size)
 
 void bring_back(std::byte* aside, std::size_t size, std::byte* to)
 {
-    raw::move_onto(aside, size, to);
+    if (raw::move_onto(aside, size, to)) return;
+    for (std::size_t at = 0; at < size; at += k4K.bytes()) {
+        bool const there = raw::msync(to + at, k4K.bytes(), MS_ASYNC) == 0;
+        if (there) raw::move_onto(aside + at, k4K.bytes(), to + at);
+    }
+    raw::munmap(aside, size);
 }
 
 void release_aside(std::byte* aside, std::size_t size) { raw::munmap(aside, size); }

@@ -13,10 +13,14 @@ namespace pinfold::host {
 // that it is not mlock()ed any more.
 std::byte* move_aside(std::byte* from, std::size_t size);
 
+// The same for one host page that consists of several mappings: each small page of it moves, or is
+// copied where the kernel does not move it. A hole stays a hole. nullptr: no room.
+std::byte* move_parts_aside(std::byte* from, std::size_t size);
+
 // A copy in a new place. nullptr: no memory.
 std::byte* copy_aside(std::byte const* from, std::size_t size);
 
-// Undoes move_aside().
+// Undoes move_aside() and move_parts_aside().
 void bring_back(std::byte* aside, std::size_t size, std::byte* to);
 
 void release_aside(std::byte* aside, std::size_t size);

@@ -333,6 +333,8 @@ bool Memory::Impl::take_run_aside(std::uint64_t home, std::uint64_t pages, Leavi
         return take_run_aside(home, pages / 2, leaving) &&
                take_run_aside(home + pages / 2, pages - pages / 2, leaving);
     }
+    if (aside == nullptr && !stays && leaving != Leaving::punch && page_size != k4K)
+        aside = move_parts_aside(from, size);
     if (aside == nullptr) aside = copy_aside(from, size);
     if (aside == nullptr) return false;
     table.for_each_tenant(home, home + pages - 1, [&](std::uint64_t at, Slot& frame) {

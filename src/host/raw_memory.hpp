@@ -62,6 +62,13 @@ inline std::byte* move_leaving_mapping(std::byte* from, std::size_t size)
     return got == -1 ? nullptr : pointer(got);
 }
 
+// The same, onto [to, to + size), which they replace. False: the kernel refuses.
+inline bool move_onto_leaving_mapping(std::byte* from, std::size_t size, std::byte* to)
+{
+    return ::syscall(SYS_mremap, from, size, size, MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP,
+                     to) != -1;
+}
+
 // Maps the shared pages of [from, from + size) a second time. nullptr: not shared, or no room.
 inline std::byte* map_again(std::byte* from, std::size_t size)
 {

@@ -6,6 +6,8 @@
 
 /* The state directory, absolute. Without it the stub does nothing at all. */
 #define PINFOLD_ENV_STATE "PINFOLD_STATE"
+/* The machine's host page in bytes, where it is larger than the real one. */
+#define PINFOLD_ENV_HOST_PAGE "PINFOLD_HOST_PAGE"
 /* The engine library, absolute. */
 #define PINFOLD_ENV_ENGINE "PINFOLD_ENGINE"
 /* "namespace": the mount namespace carries the files. "paths": the preloaded path library rewrites

@@ -214,10 +214,9 @@ void* mmap64(void* address, size_t size, int prot, int flags, int fd, off_t offs
     READY();
     if ((flags & MAP_ANONYMOUS) == 0 && ours(fd))
         return (void*)finish(engine->mmap(address, size, prot, flags, fd, offset));
-    bool const replaces =
-        (flags & MAP_FIXED) != 0 && (flags & MAP_FIXED_NOREPLACE) != MAP_FIXED_NOREPLACE;
-    bool const refused = (flags & MAP_ANONYMOUS) == 0 && next.fcntl(fd, F_GETFD) < 0;
-    if (replaces && !refused) {
+    bool const replaces = engine != NULL && (flags & MAP_FIXED) != 0 &&
+                          (flags & MAP_FIXED_NOREPLACE) != MAP_FIXED_NOREPLACE;
+    if (replaces && ((flags & MAP_ANONYMOUS) != 0 || next.fcntl(fd, F_GETFD) >= 0)) {
         long const allowed = engine->leaving(address, size, PINFOLD_UNMAP);
         if (allowed < 0) return (void*)finish(allowed);
     }

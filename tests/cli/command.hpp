@@ -17,8 +17,8 @@ protected:
     void SetUp() override
     {
         namespace fs = std::filesystem;
-        for (auto const* const file :
-             {"pinfold", "libpinfold.so", "libpinfold-paths.so", "libpinfold-engine.so"}) {
+        for (auto const* const file : {"pinfold", "libpinfold.so", "libpinfold-paths.so",
+                                       "libpinfold-page.so", "libpinfold-engine.so"}) {
             auto const built = fs::path{PINFOLD_BUILD_DIR} / file;
             if (fs::exists(built)) fs::copy_file(built, dir() / file);
         }

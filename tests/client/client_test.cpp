@@ -34,6 +34,19 @@ TEST_P(Client, the_interposed_calls_do_what_the_kernels_do_one_by_one)
     EXPECT_EQ(ran.status, 0) << ran.out << ran.err;
 }
 
+TEST_P(Client, a_host_with_large_pages_is_seen_as_one)
+{
+    for (auto const& [size, bytes] : {std::pair{"64K", 65536}, {"16K", 16384}}) {
+        write_machine("large.toml", fmt::format("[host]\npage_size = \"{}\"\n", size));
+        auto const ran =
+            run_pinfold("--machine large.toml", fmt::format("./page_client {}", bytes));
+        EXPECT_EQ(ran.status, 0) << size << "\n" << ran.out << ran.err;
+        auto const said = run_pinfold("--machine large.toml", "getconf PAGESIZE");
+        EXPECT_EQ(said.out, fmt::format("{}\n", bytes)) << said.err;
+    }
+    EXPECT_EQ(run_pinfold("", "getconf PAGESIZE").out, "4096\n");
+}
+
 TEST_P(Client, a_program_without_VFIO_prints_what_it_prints_without_pinfold)
 {
     // In a user namespace of an ordinary user, other users' files belong to nobody: no owners,

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <filesystem>
+#include <fstream>
 #include <string>
 
 #include "support/command.hpp"
@@ -37,8 +38,9 @@ protected:
         fs::path const clients{PINFOLD_CLIENT_DIR};
         for (auto const& file :
              {build / "pinfold", build / "libpinfold.so", build / "libpinfold-paths.so",
-              build / "libpinfold-engine.so", build / "examples/edu_dma",
-              clients / "interposed_client", clients / "edu_dma_static"})
+              build / "libpinfold-page.so", build / "libpinfold-engine.so",
+              build / "examples/edu_dma", clients / "interposed_client", clients / "page_client",
+              clients / "edu_dma_static"})
             fs::copy_file(file, dir() / file.filename());
     }
 
@@ -62,6 +64,12 @@ protected:
     Outcome run_pinfold(std::string const& options, std::string const& program) const
     {
         return run(pinfold(options, program));
+    }
+
+    // A machine file in the stage's directory.
+    void write_machine(std::string const& name, std::string const& text) const
+    {
+        std::ofstream{dir() / name} << text;
     }
 
 private:

@@ -204,6 +204,60 @@ TEST_F(MemoryTest, a_frame_of_which_a_part_is_unmapped_stays_where_it_is)
     memory.unpin(paddrs[0], 1);
 }
 
+TEST_F(MemoryTest, a_frame_of_several_mappings_moves_aside_part_by_part)
+{
+    for (auto const page_size : {k16K, k64K}) {
+        Memory memory{{.page_size = page_size}};
+        std::size_t const small = page_size.bytes() / kPage;
+        TestMapping mapping{2 * small};
+        auto const start = page_size.align_up(mapping.vaddr().raw());
+        std::size_t const skip = (start - mapping.vaddr().raw()) / kPage;
+        mapping.fill(4);
+        // The second small page is a file's, the third may only be read, the fourth is a hole soon.
+        auto const file = memory_file(1);
+        auto* const shared = static_cast<std::byte*>(
+            ::mmap(nullptr, kPage, PROT_READ | PROT_WRITE, MAP_SHARED, file.get(), 0));
+        ASSERT_EQ(::mmap(mapping.page(skip + 1), kPage, PROT_READ | PROT_WRITE,
+                         MAP_SHARED | MAP_FIXED, file.get(), 0),
+                  mapping.page(skip + 1));
+        shared[0] = std::byte{5};
+        auto const paddrs = pin(memory, mapping.vaddr(skip), 1);
+        ASSERT_EQ(::mprotect(mapping.page(skip + 2), kPage, PROT_READ), 0);
+        mapping.unmap(skip + 3, 1);
+
+        ASSERT_TRUE(
+            memory.withdraw(mapping.vaddr(skip), page_size.bytes(), Memory::Leaving::unmap));
+        mapping.unmap(skip, 3);
+        mapping.unmap(skip + 4, small - 4);
+        EXPECT_EQ(memory.moved_pages(), 1U);
+        EXPECT_EQ(device_reads(memory, paddrs[0]), 4);
+        EXPECT_EQ(device_reads(memory, paddrs[0] + kPage), 5);
+        EXPECT_TRUE(device_writes(memory, paddrs[0] + kPage, 6));
+        EXPECT_EQ(process_reads(shared), 6) << "it is the file's page still";
+        EXPECT_TRUE(device_writes(memory, paddrs[0] + 2 * kPage, 7)) << "as it was when pinned";
+        EXPECT_EQ(device_reads(memory, paddrs[0] + 3 * kPage), kGone);
+        memory.unpin(paddrs[0], 1);
+        EXPECT_EQ(device_reads(memory, paddrs[0]), kGone);
+        ::munmap(shared, kPage);
+    }
+}
+
+TEST_F(MemoryTest, a_frame_of_several_mappings_is_pinned_as_one)
+{
+    Memory memory{{.page_size = k64K}};
+    TestMapping mapping{32};
+    std::size_t const skip = (k64K.align_up(mapping.vaddr().raw()) - mapping.vaddr().raw()) / kPage;
+    mapping.fill(4);
+    ::mprotect(mapping.page(skip + 15), kPage, PROT_READ);
+    std::vector<Paddr> paddrs(1);
+    EXPECT_EQ(memory.pin(process_, mapping.vaddr(skip), Intent::write, paddrs).error(),
+              Errno::fault);
+    EXPECT_TRUE(memory.pin(process_, mapping.vaddr(skip), Intent::read, paddrs));
+    EXPECT_EQ(memory.pinned_pages(), 1U);
+    EXPECT_EQ(device_reads(memory, paddrs[0] + 15 * kPage), 4);
+    memory.unpin(paddrs[0], 1);
+}
+
 // ---------------------------------------------------------------------------------- other
 // processes
 
