@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <array>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
@@ -18,6 +19,7 @@
 #include "host/own_process.hpp"
 #include "machine/disk_locks.hpp"
 #include "machine/machine.hpp"
+#include "machine/run_names.h"
 
 namespace pinfold::cli {
 
@@ -41,15 +43,47 @@ Checked<std::vector<machine::Face>> look_at(Description const& description)
     return (*machine)->faces();
 }
 
-// Standard error, or the file, opened before the program runs so that it is known to be writable.
-Checked<File> open_report(RunOptions const& options)
+// The files that the run's results go to, opened before the program runs so that they are known to
+// be writable. Empty: not asked for; the report then goes to standard error.
+struct ResultFiles {
+    File report{nullptr, nullptr};
+    File log{nullptr, nullptr};
+    File trace{nullptr, nullptr};
+};
+
+Checked<File> open_file(std::string_view option, std::string const& name)
 {
-    if (options.report_file.empty()) return File{nullptr, nullptr};
-    File file{std::fopen(options.report_file.c_str(), "we"), std::fclose};
+    if (name.empty()) return File{nullptr, nullptr};
+    File file{std::fopen(name.c_str(), "we"), std::fclose};
     if (!file)
-        return std::unexpected{
-            fmt::format("--report: {}: {}", options.report_file, std::strerror(errno))};
+        return std::unexpected{fmt::format("{}: {}: {}", option, name, std::strerror(errno))};
     return file;
+}
+
+Checked<ResultFiles> open_results(RunOptions const& options)
+{
+    auto report = open_file("--report", options.report_file);
+    if (!report) return std::unexpected{report.error()};
+    auto log = open_file("--log", options.log_file);
+    if (!log) return std::unexpected{log.error()};
+    auto trace = open_file("--trace-iommu", options.trace_file);
+    if (!trace) return std::unexpected{trace.error()};
+    return ResultFiles{std::move(*report), std::move(*log), std::move(*trace)};
+}
+
+void copy_into(File const& to, std::string_view option, std::filesystem::path const& from)
+{
+    if (!to) return;
+    File const in{std::fopen(from.c_str(), "re"), std::fclose};
+    std::array<char, 65536> buffer;
+    bool good = in != nullptr;
+    while (good) {
+        auto const got = std::fread(buffer.data(), 1, buffer.size(), in.get());
+        if (got == 0) break;
+        good = std::fwrite(buffer.data(), 1, got, to.get()) == got;
+    }
+    if (!good || std::fflush(to.get()) != 0)
+        say(fmt::format("{}: not everything could be written: {}", option, std::strerror(errno)));
 }
 
 Checked<pid_t> launch_somehow(Launch const& what, RunOptions const& options, SignalGate const& gate)
@@ -84,7 +118,8 @@ Checked<Prepared> prepare(RunOptions const& options)
     if (!faces) return std::unexpected{faces.error()};
     auto locks = machine::lock_disks(*machine);
     if (!locks) return std::unexpected{locks.error()};
-    auto state = StateDirectory::create(*machine, *faces);
+    auto state = StateDirectory::create(*machine, *faces,
+                                        {!options.log_file.empty(), !options.trace_file.empty()});
     if (!state) return std::unexpected{state.error()};
     Launch what{state->path(),     *machine, *faces,         *libraries,
                 sample_lock_cap(), *program, options.command};
@@ -92,14 +127,16 @@ Checked<Prepared> prepare(RunOptions const& options)
 }
 
 void tell(Prepared const& run, RunOptions const& options, RunOutcome const& outcome,
-          std::FILE* report_file)
+          ResultFiles const& files)
 {
+    copy_into(files.log, "--log", run.state.path() / PINFOLD_FILE_KERNEL_LOG);
+    copy_into(files.trace, "--trace-iommu", run.state.path() / PINFOLD_FILE_TRACE);
     constexpr std::size_t kMostLines = 20;
     auto const lines = run.state.log();
     for (std::size_t i = 0; i < std::min(lines.size(), kMostLines); ++i) say(lines[i]);
     if (lines.size() > kMostLines) say(fmt::format("and {} more", lines.size() - kMostLines));
     if (options.report) {
-        auto* const out = report_file != nullptr ? report_file : stderr;
+        auto* const out = files.report ? files.report.get() : stderr;
         auto const colour = ::isatty(::fileno(out)) == 1 && std::getenv("NO_COLOR") == nullptr;
         fmt::print(out, "{}", report(outcome, colour ? Colour::yes : Colour::no));
     }
@@ -113,8 +150,8 @@ std::string run(RunOptions const& options)
     using Clock = std::chrono::steady_clock;
     int status = 0;
     {
-        auto const report_file = open_report(options);
-        if (!report_file) return report_file.error();
+        auto const files = open_results(options);
+        if (!files) return files.error();
         SignalGate const gate;
         auto const prepared = prepare(options);
         if (!prepared) return prepared.error();
@@ -127,7 +164,7 @@ std::string run(RunOptions const& options)
         tell(*prepared, options,
              {options.command.front(), prepared->launch.machine.name, elapsed.count(), status,
               machine::read_counters(prepared->state.path())},
-             report_file->get());
+             *files);
     }
     end_like(status);
 }

@@ -52,18 +52,20 @@ machine::Checked<fs::path> make_directory()
 }  // namespace
 
 machine::Checked<StateDirectory> StateDirectory::create(machine::Description const& machine,
-                                                        std::vector<machine::Face> const& faces)
+                                                        std::vector<machine::Face> const& faces,
+                                                        Journals journals)
 {
     auto const path = make_directory();
     if (!path) return std::unexpected{path.error()};
     StateDirectory state{*path};
-    if (auto const filled = state.fill(machine, faces); !filled)
+    if (auto const filled = state.fill(machine, faces, journals); !filled)
         return std::unexpected{filled.error()};
     return state;
 }
 
 machine::Checked<void> StateDirectory::fill(machine::Description const& machine,
-                                            std::vector<machine::Face> const& faces) const
+                                            std::vector<machine::Face> const& faces,
+                                            Journals journals) const
 {
     // root's programs often go on as somebody else (-runas, setpriv), with Pinfold still in them.
     // The directory's name cannot be guessed; what is in it they may then reach by name.
@@ -75,6 +77,8 @@ machine::Checked<void> StateDirectory::fill(machine::Description const& machine,
     TreeWriter writer{path_};
     writer.file(PINFOLD_FILE_MACHINE, machine::to_toml(machine), 0644);
     writer.file(PINFOLD_FILE_LOG, "", file_mode);
+    if (journals.log) writer.file(PINFOLD_FILE_KERNEL_LOG, "", file_mode);
+    if (journals.trace) writer.file(PINFOLD_FILE_TRACE, "", file_mode);
     writer.directory(PINFOLD_DIR_ROOT);
     writer.directory(PINFOLD_DIR_COUNTERS, shared ? 01777 : 0700);
     for (auto const& face : faces) writer.file(fmt::format("group.{}", face.group), "", file_mode);

@@ -11,12 +11,19 @@
 
 namespace pinfold::cli {
 
+// Which parts of the engine's journal somebody wants.
+struct Journals {
+    bool log = false;
+    bool trace = false;
+};
+
 class StateDirectory {
 public:
     // Under $XDG_RUNTIME_DIR, $TMPDIR or /tmp, with the machine in it and room for the tree. The
     // sentence says what could not be made.
     static machine::Checked<StateDirectory> create(machine::Description const& machine,
-                                                   std::vector<machine::Face> const& faces);
+                                                   std::vector<machine::Face> const& faces,
+                                                   Journals journals = {});
     ~StateDirectory();
     StateDirectory(StateDirectory&& other) noexcept : path_{std::exchange(other.path_, {})} {}
     StateDirectory& operator=(StateDirectory&&) = delete;
@@ -28,7 +35,7 @@ public:
 private:
     explicit StateDirectory(std::filesystem::path path) : path_{std::move(path)} {}
     machine::Checked<void> fill(machine::Description const& machine,
-                                std::vector<machine::Face> const& faces) const;
+                                std::vector<machine::Face> const& faces, Journals journals) const;
 
     std::filesystem::path path_;  // empty: moved from
 };

@@ -28,7 +28,9 @@ Checked<void> make_iommus(Parts& parts, Description const& description)
     std::vector<std::string> names{""};
     for (auto const& extra : description.extra_iommus) names.push_back(extra.name);
     for (auto const& unit : names) {
-        auto iommu = iommu::Iommu::create(iommu_of(description, unit));
+        auto options = iommu_of(description, unit);
+        options.observer = parts.recorder ? &*parts.recorder : nullptr;
+        auto iommu = iommu::Iommu::create(std::move(options));
         if (!iommu)
             return std::unexpected{fmt::format("machine {}: its IOMMU {} cannot be made ({})",
                                                description.name, unit, name(iommu.error()))};
@@ -93,10 +95,11 @@ Machine::Machine(std::unique_ptr<Impl> impl) : impl_{std::move(impl)} {}
 Machine::~Machine() = default;
 
 Checked<std::unique_ptr<Machine>> Machine::build(Description const& description,
-                                                 host::Process& process)
+                                                 host::Process& process, Journal* journal)
 {
     auto impl = std::make_unique<Impl>(description, process);
     auto& parts = impl->parts;
+    if (journal != nullptr) parts.recorder.emplace(*journal);
     auto const& host = description.host;
     parts.memory = std::make_unique<host::Memory>(
         host::Memory::Options{host.page_size, host.frames, host.frame_seed});

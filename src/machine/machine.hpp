@@ -7,6 +7,7 @@
 #include "host/process.hpp"
 #include "machine/description.hpp"
 #include "machine/face.hpp"
+#include "machine/journal.hpp"
 #include "uapi/door.hpp"
 
 namespace pinfold::machine {
@@ -17,9 +18,12 @@ struct Counters;
 
 class Machine {
 public:
-    // The sentence says why it cannot be built. `process` is the client (outlives the machine).
+    // The sentence says why it cannot be built. `process` is the client, `journal` where the
+    // machine writes what a kernel would log and trace (nullptr: nowhere); both outlive the
+    // machine.
     static Checked<std::unique_ptr<Machine>> build(Description const& description,
-                                                   host::Process& process);
+                                                   host::Process& process,
+                                                   Journal* journal = nullptr);
     ~Machine();
 
     uapi::Door& door();

@@ -11,6 +11,7 @@
 #include "iommu/iommu.hpp"
 #include "machine/description.hpp"
 #include "machine/face.hpp"
+#include "machine/recorder.hpp"
 #include "pci/function.hpp"
 #include "type1/activity.hpp"
 #include "type1/group.hpp"
@@ -22,6 +23,7 @@ namespace pinfold::machine {
 struct Counters;
 
 struct Parts {
+    std::optional<Recorder> recorder;  // empty: nobody reads the journal
     std::unique_ptr<host::Memory> memory;
     std::map<std::string, std::unique_ptr<iommu::Iommu>> iommus;  // by name; "" is the first
     std::vector<std::unique_ptr<iommu::Endpoint>> endpoints;      // in the order of devices

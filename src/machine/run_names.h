@@ -20,6 +20,10 @@
 #define PINFOLD_FILE_MACHINE "machine.toml" /* the machine, as machine::to_toml() writes it */
 #define PINFOLD_FILE_RUN "run"              /* RunState, one word-separated line for each fact */
 #define PINFOLD_FILE_LOG "log"              /* what engines have to tell, a line each; printed at the end */
+/* What a kernel would have logged, and its IOMMU layer's trace events. The launcher makes those of
+ * the two that somebody wants; engines append. */
+#define PINFOLD_FILE_KERNEL_LOG "kernel-log"
+#define PINFOLD_FILE_TRACE "iommu-trace"
 #define PINFOLD_DIR_ROOT "root"         /* mirrors the paths below: root/dev/vfio, root/sys/... */
 #define PINFOLD_DIR_DEVICES "devices"   /* one empty file for each device, named by its BDF */
 #define PINFOLD_DIR_COUNTERS "counters" /* one file for each engine: struct Counters */

@@ -31,6 +31,7 @@ struct IrqRequest {
     Data data = Data::none;
     std::uint32_t start = 0;
     std::uint32_t count = 0;
+    bool fixed = false;  // nothing that is set up can grow, as before Linux 6.5 (rule V-23)
     std::span<std::uint8_t const> booleans;
     std::span<std::int32_t const> descriptors;
 };

@@ -87,7 +87,9 @@ Result<> Engine::build_machine()
 {
     std::scoped_lock const lock{build_mutex_};
     if (machine_) return {};
-    auto built = machine::Machine::build(description_, process_);
+    journal_.emplace(state_);
+    auto built =
+        machine::Machine::build(description_, process_, journal_->wanted() ? &*journal_ : nullptr);
     if (!built) {
         log_line(built.error());
         return fail(Errno::nodev);

@@ -17,6 +17,7 @@
 #include "preload/bar_map.hpp"
 #include "preload/client_process.hpp"
 #include "preload/fd_table.hpp"
+#include "preload/journal.hpp"
 #include "preload/nodes.hpp"
 #include "uapi/call.hpp"
 
@@ -84,6 +85,7 @@ private:
     ClientProcess process_;
     Nodes const nodes_;
     FdTable fds_;
+    std::optional<FileJournal> journal_;  // from build_machine() on
     std::unique_ptr<machine::Machine> machine_;
     std::atomic<machine::Machine*> live_{nullptr};  // machine_, for whoever must not wait
     machine::SharedCounters counters_;

@@ -34,8 +34,8 @@ type1::Bitmap bitmap_from(vfio_bitmap const& bitmap)
 
 }  // namespace
 
-ContainerFile::ContainerFile(std::shared_ptr<type1::Container> container)
-    : container_{std::move(container)}
+ContainerFile::ContainerFile(std::shared_ptr<type1::Container> container, Kernel kernel)
+    : container_{std::move(container)}, kernel_{kernel}
 {
 }
 
@@ -64,16 +64,15 @@ Reply ContainerFile::get_info(Client& client, std::uint64_t arg)
     InfoHeader header{};
     TRY(read_user(client, arg, header, kInfoLeast));
     if (header.argsz < kInfoLeast) return fail(Errno::inval);
-    std::size_t const covered = std::min<std::size_t>(header.argsz, sizeof header);
-
     auto const info = TRY(container_->info());
     header.flags = VFIO_IOMMU_INFO_PGSIZES | VFIO_IOMMU_INFO_CAPS;
     header.iova_pgsizes = info.page_sizes.bitmap();
-    std::size_t const needed = info_size(info);
+    std::size_t const needed = info_size(info, kernel_);
+    std::size_t const covered = header_written(header.argsz, kernel_);
     if (header.argsz < needed) {
         header.argsz = static_cast<std::uint32_t>(needed);
     } else {
-        TRY(write_user_bytes(client, arg + sizeof header, encode_capabilities(info)));
+        TRY(write_user_bytes(client, arg + sizeof header, encode_capabilities(info, kernel_)));
         header.cap_offset = sizeof header;
     }
     TRY(write_user(client, arg, header, covered));

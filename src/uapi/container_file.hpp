@@ -4,6 +4,7 @@
 
 #include <memory>
 
+#include "base/kernel.hpp"
 #include "type1/container.hpp"
 #include "uapi/file.hpp"
 
@@ -12,7 +13,7 @@ namespace pinfold::uapi {
 class ContainerFile final : public File {
 public:
     // The container outlives this file while groups are in it (rule G-12).
-    explicit ContainerFile(std::shared_ptr<type1::Container> container);
+    ContainerFile(std::shared_ptr<type1::Container> container, Kernel kernel);
 
     // EINVAL: a request of a back end, and there is none; the argument is not looked at (rule C-3).
     // ENOTTY: no such request (rule C-4).
@@ -27,6 +28,7 @@ private:
     Reply dirty_bitmap(Client& client, std::uint64_t arg, std::uint32_t argsz);
 
     std::shared_ptr<type1::Container> container_;
+    Kernel kernel_;
 };
 
 }  // namespace pinfold::uapi

@@ -51,6 +51,8 @@ public:
     Result<BarMapping> mmap(std::uint64_t offset, std::uint64_t size, bool shared) override;
 
 private:
+    // Of the accesses that read(2) and write(2) of a BAR are made of (rule V-17).
+    unsigned widest() const { return context_.kernel >= Kernel::v6_12 ? 8 : 4; }
     Result<std::uint64_t> bar_left(Position at, std::uint64_t size) const;
     Reply read_config(Client& client, Vaddr buffer, std::uint64_t size, std::uint64_t offset);
     Reply write_config(Client& client, Vaddr buffer, std::uint64_t size, std::uint64_t offset);
@@ -65,10 +67,11 @@ private:
 Reply DeviceFile::ioctl(Client& client, std::uint32_t request, std::uint64_t arg)
 {
     switch (request) {
-        case VFIO_DEVICE_GET_INFO: return device_get_info(client, function_, arg);
+        case VFIO_DEVICE_GET_INFO: return device_get_info(client, function_, context_.kernel, arg);
         case VFIO_DEVICE_GET_REGION_INFO: return device_get_region_info(client, function_, arg);
-        case VFIO_DEVICE_GET_IRQ_INFO: return device_get_irq_info(client, function_, arg);
-        case VFIO_DEVICE_SET_IRQS: return device_set_irqs(client, function_, arg);
+        case VFIO_DEVICE_GET_IRQ_INFO:
+            return device_get_irq_info(client, function_, context_.kernel, arg);
+        case VFIO_DEVICE_SET_IRQS: return device_set_irqs(client, function_, context_.kernel, arg);
         case VFIO_DEVICE_RESET: return device_reset(function_);
         case VFIO_DEVICE_GET_PCI_HOT_RESET_INFO: return device_get_hot_reset_info(client, arg);
         case VFIO_DEVICE_PCI_HOT_RESET: return device_hot_reset(client, arg);
@@ -135,7 +138,7 @@ Reply DeviceFile::read_bar(Client& client, Vaddr buffer, std::uint64_t size, Pos
 {
     std::uint64_t const count = TRY(bar_left(at, size));
     for (std::uint64_t done = 0; done < count;) {
-        unsigned const width = access_width(at.offset + done, count - done, 8);
+        unsigned const width = access_width(at.offset + done, count - done, widest());
         std::uint64_t const value = TRY(function_.bar_read(at.index(), at.offset + done, width));
         TRY(write_user(client, buffer.raw() + done, value, width));
         done += width;
@@ -147,7 +150,7 @@ Reply DeviceFile::write_bar(Client& client, Vaddr buffer, std::uint64_t size, Po
 {
     std::uint64_t const count = TRY(bar_left(at, size));
     for (std::uint64_t done = 0; done < count;) {
-        unsigned const width = access_width(at.offset + done, count - done, 8);
+        unsigned const width = access_width(at.offset + done, count - done, widest());
         std::uint64_t value = 0;
         TRY(read_user(client, buffer.raw() + done, value, width));
         TRY(function_.bar_write(at.index(), at.offset + done, width, value));

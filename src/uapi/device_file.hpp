@@ -5,6 +5,7 @@
 #include <memory>
 #include <string_view>
 
+#include "base/kernel.hpp"
 #include "base/page_size.hpp"
 #include "base/result.hpp"
 #include "uapi/file.hpp"
@@ -18,7 +19,8 @@ namespace pinfold::uapi {
 struct DeviceContext {
     unsigned group;      // the number of the group that the function is in
     PageSize host_page;  // what mmap is measured in
-    Files& files;        // outlives the file
+    Kernel kernel;
+    Files& files;  // outlives the file
 };
 
 // Opens `function` (rule V-2). EAGAIN: the function is being reset. ENOMEM.

@@ -28,6 +28,13 @@ std::uint32_t region_flags(pci::Region const& region)
     return flags;
 }
 
+// How much of a DeviceInfo goes out: a kernel before 6.6 knows no pad, and writes a field or not.
+std::size_t written(std::uint32_t argsz, Kernel kernel)
+{
+    if (kernel >= Kernel::v6_12) return std::min<std::size_t>(argsz, sizeof(DeviceInfo));
+    return argsz < offsetof(DeviceInfo, pad) ? kDeviceInfoLeast : offsetof(DeviceInfo, pad);
+}
+
 // Rule V-5: says that the pages of the MSI-X table may be mapped too.
 Result<> add_msix_mappable(Client& client, std::uint64_t arg, vfio_region_info& info)
 {
@@ -45,7 +52,8 @@ Result<> add_msix_mappable(Client& client, std::uint64_t arg, vfio_region_info& 
 
 }  // namespace
 
-Reply device_get_info(Client& client, pci::Function const& function, std::uint64_t arg)
+Reply device_get_info(Client& client, pci::Function const& function, Kernel kernel,
+                      std::uint64_t arg)
 {
     DeviceInfo info{};
     TRY(read_user(client, arg, info, kDeviceInfoLeast));
@@ -55,7 +63,7 @@ Reply device_get_info(Client& client, pci::Function const& function, std::uint64
     if (function.resettable()) info.flags |= VFIO_DEVICE_FLAGS_RESET;
     info.num_regions = pci::kRegions;
     info.num_irqs = pci::kIrqIndexes;
-    TRY(write_user(client, arg, info, std::min<std::size_t>(info.argsz, sizeof info)));
+    TRY(write_user(client, arg, info, written(info.argsz, kernel)));
     return 0;
 }
 
@@ -75,8 +83,9 @@ Reply device_get_region_info(Client& client, pci::Function const& function, std:
     return 0;
 }
 
-// MSI-X can be resized while it is set up, where the device has it (rule V-23).
-Reply device_get_irq_info(Client& client, pci::Function const& function, std::uint64_t arg)
+// MSI-X can be resized while it is set up, where the device has it and the kernel can (rule V-23).
+Reply device_get_irq_info(Client& client, pci::Function const& function, Kernel kernel,
+                          std::uint64_t arg)
 {
     vfio_irq_info info;
     TRY(read_user(client, arg, info));
@@ -89,7 +98,7 @@ Reply device_get_irq_info(Client& client, pci::Function const& function, std::ui
     info.count = count;
     if (index == pci::IrqIndex::intx)
         info.flags |= VFIO_IRQ_INFO_MASKABLE | VFIO_IRQ_INFO_AUTOMASKED;
-    else if (index != pci::IrqIndex::msix || count == 0)
+    else if (index != pci::IrqIndex::msix || count == 0 || kernel < Kernel::v6_12)
         info.flags |= VFIO_IRQ_INFO_NORESIZE;
     TRY(write_user(client, arg, info));
     return 0;

@@ -68,7 +68,7 @@ Result<std::vector<T>> read_elements(Client& client, std::uint64_t arg, IrqSetHe
 
 }  // namespace
 
-Reply device_set_irqs(Client& client, pci::Function& function, std::uint64_t arg)
+Reply device_set_irqs(Client& client, pci::Function& function, Kernel kernel, std::uint64_t arg)
 {
     IrqSetHeader header{};
     TRY(read_user(client, arg, header));
@@ -79,6 +79,7 @@ Reply device_set_irqs(Client& client, pci::Function& function, std::uint64_t arg
         booleans = TRY(read_elements<std::uint8_t>(client, arg, header));
     if (request.data == pci::IrqRequest::Data::eventfd)
         descriptors = TRY(read_elements<std::int32_t>(client, arg, header));
+    request.fixed = kernel < Kernel::v6_12;
     request.booleans = booleans;
     request.descriptors = descriptors;
     request.action = TRY(action_of(header.flags));

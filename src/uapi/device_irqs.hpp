@@ -4,12 +4,13 @@
 
 #include <cstdint>
 
+#include "base/kernel.hpp"
 #include "pci/function.hpp"
 #include "uapi/call.hpp"
 
 namespace pinfold::uapi {
 
 // EFAULT, EINVAL: as rule V-9 says. ENOTTY: not exactly one action, or one that the index lacks.
-Reply device_set_irqs(Client& client, pci::Function& function, std::uint64_t arg);
+Reply device_set_irqs(Client& client, pci::Function& function, Kernel kernel, std::uint64_t arg);
 
 }  // namespace pinfold::uapi

@@ -72,8 +72,8 @@ Door::~Door() = default;
 Result<FileId> Door::open_container()
 {
     return guarded([&] {
-        return impl_->table.insert(
-            std::make_unique<ContainerFile>(std::make_shared<type1::Container>(impl_->settings)));
+        return impl_->table.insert(std::make_unique<ContainerFile>(
+            std::make_shared<type1::Container>(impl_->settings), impl_->settings.kernel));
     });
 }
 
@@ -86,7 +86,8 @@ Result<FileId> Door::open_group(unsigned number)
         auto token = TRY(OpenToken::take(found->open));
         return impl_->table.insert(std::make_unique<GroupFile>(
             found->entry, std::move(token),
-            GroupFile::Surroundings{impl_->table, *impl_, impl_->settings.memory.page_size()}));
+            GroupFile::Surroundings{impl_->table, *impl_, impl_->settings.memory.page_size(),
+                                    impl_->settings.kernel}));
     });
 }
 

@@ -69,7 +69,7 @@ Reply GroupFile::get_status(Client& client, std::uint64_t arg)
     return 0;
 }
 
-// Rule G-4. EBADFD: an open file that is no container.
+// Rule G-4.
 Reply GroupFile::set_container(Client& client, std::uint64_t arg)
 {
     int fd = -1;
@@ -79,7 +79,9 @@ Reply GroupFile::set_container(Client& client, std::uint64_t arg)
     if (container_) return fail(Errno::inval);
     auto const file = surroundings_.table.find(id);
     auto container = file ? file->container() : nullptr;
-    if (!container) return fail(Errno::badfd);
+    // An open file that is no container. Since 6.2 it might have been an iommufd.
+    if (!container)
+        return fail(surroundings_.kernel >= Kernel::v6_12 ? Errno::badfd : Errno::inval);
 
     TRY(container->add(*entry_.group));
     container_ = std::move(container);
@@ -113,8 +115,8 @@ Result<FileId> GroupFile::open_device(pci::Function& function)
     std::lock_guard const lock{mutex_};
     if (!container_ || !container_->version()) return fail(Errno::inval);
     auto lease = std::make_shared<DeviceLease>(*this, surroundings_.table.hold(*this));
-    auto file = TRY(
-        make_device_file(function, {entry_.number, surroundings_.host_page, surroundings_.files}));
+    auto file = TRY(make_device_file(function, {entry_.number, surroundings_.host_page,
+                                                surroundings_.kernel, surroundings_.files}));
     return surroundings_.table.insert(std::move(file), std::move(lease));
 }
 

@@ -33,6 +33,7 @@ public:
         FileTable& table;
         Files& files;
         PageSize host_page;
+        Kernel kernel;
     };
     // `entry` and the surroundings outlive the file.
     GroupFile(Door::GroupEntry const& entry, OpenToken token, Surroundings surroundings);

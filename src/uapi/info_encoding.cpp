@@ -2,6 +2,7 @@
 
 #include <linux/vfio.h>
 
+#include <algorithm>
 #include <cstring>
 
 namespace pinfold::uapi {
@@ -18,7 +19,6 @@ struct Migration {
 };
 static_assert(sizeof(Migration) == sizeof(vfio_iommu_type1_info_cap_migration));
 
-// Capabilities are padded to 8 bytes, so that the next one is aligned (rule I-7).
 struct DmaAvail {
     vfio_info_cap_header header;
     std::uint32_t avail, pad;
@@ -33,16 +33,23 @@ static_assert(sizeof(IovaRanges) == offsetof(vfio_iommu_type1_info_cap_iova_rang
 
 constexpr std::uint32_t kMigrationAt = sizeof(InfoHeader);
 constexpr std::uint32_t kDmaAvailAt = kMigrationAt + sizeof(Migration);
-constexpr std::uint32_t kIovaRangesAt = kDmaAvailAt + sizeof(DmaAvail);
+
+bool padded(Kernel kernel) { return kernel >= Kernel::v6_12; }
+
+// Where the capability behind DMA_AVAIL begins (rule I-7).
+std::uint32_t iova_ranges_at(Kernel kernel)
+{
+    return kDmaAvailAt + (padded(kernel) ? sizeof(DmaAvail) : offsetof(DmaAvail, pad));
+}
 
 class Writer {
 public:
     explicit Writer(InfoBytes& bytes) : to_{bytes.data()} {}
     template <class T>
-    void put(T const& value)
+    void put(T const& value, std::size_t size = sizeof(T))
     {
-        std::memcpy(to_, &value, sizeof value);
-        to_ += sizeof value;
+        std::memcpy(to_, &value, size);
+        to_ += size;
     }
 
 private:
@@ -51,26 +58,35 @@ private:
 
 }  // namespace
 
-std::size_t info_size(type1::Info const& info)
+std::size_t header_written(std::uint32_t argsz, Kernel kernel)
 {
-    if (info.iova_ranges.empty()) return kIovaRangesAt;
-    return kIovaRangesAt + sizeof(IovaRanges) + info.iova_ranges.size() * sizeof(vfio_iova_range);
+    if (padded(kernel)) return std::min<std::size_t>(argsz, sizeof(InfoHeader));
+    return argsz < offsetof(InfoHeader, pad) ? offsetof(InfoHeader, cap_offset)
+                                             : offsetof(InfoHeader, pad);
 }
 
-InfoBytes encode_capabilities(type1::Info const& info)
+std::size_t info_size(type1::Info const& info, Kernel kernel)
+{
+    if (info.iova_ranges.empty()) return iova_ranges_at(kernel);
+    return iova_ranges_at(kernel) + sizeof(IovaRanges) +
+           info.iova_ranges.size() * sizeof(vfio_iova_range);
+}
+
+InfoBytes encode_capabilities(type1::Info const& info, Kernel kernel)
 {
     auto const ranges = static_cast<std::uint32_t>(info.iova_ranges.size());
-    InfoBytes bytes(info_size(info) - sizeof(InfoHeader));
+    InfoBytes bytes(info_size(info, kernel) - sizeof(InfoHeader));
     Writer out{bytes};
     out.put(Migration{.header = {VFIO_IOMMU_TYPE1_INFO_CAP_MIGRATION, 1, kDmaAvailAt},
                       .flags = 0,
                       .pad = 0,
                       .pgsize_bitmap = info.granule,
                       .max_dirty_bitmap_size = type1::kMostBitmapBytes});
-    out.put(
-        DmaAvail{.header = {VFIO_IOMMU_TYPE1_INFO_DMA_AVAIL, 1, ranges == 0 ? 0 : kIovaRangesAt},
-                 .avail = info.dma_avail,
-                 .pad = 0});
+    std::uint32_t const next = iova_ranges_at(kernel);
+    out.put(DmaAvail{.header = {VFIO_IOMMU_TYPE1_INFO_DMA_AVAIL, 1, ranges == 0 ? 0 : next},
+                     .avail = info.dma_avail,
+                     .pad = 0},
+            next - kDmaAvailAt);
     if (ranges == 0) return bytes;
     out.put(IovaRanges{
         .header = {VFIO_IOMMU_TYPE1_INFO_CAP_IOVA_RANGE, 1, 0}, .nr_iovas = ranges, .reserved = 0});

@@ -58,12 +58,13 @@ private:
 
 class Bench {
 public:
-    explicit Bench(PageSize page = k4K, iommu::Iommu::Options unit = default_unit())
+    explicit Bench(PageSize page = k4K, iommu::Iommu::Options unit = default_unit(),
+                   Kernel kernel = Kernel::v7_3)
         : memory{{.page_size = page}},
           process{source, page},
           client{process},
           iommu{iommu::Iommu::create(std::move(unit)).value()},
-          settings{.memory = memory}
+          settings{.memory = memory, .kernel = kernel}
     {
         host::install_recovery();
     }

@@ -22,12 +22,16 @@ TEST_F(DeviceFileTest, is_an_open_of_the_function_for_as_long_as_it_lives)
     std::uint16_t const master = 6;
     ASSERT_EQ(pwrite(&master, 2, 7, 4), 2);
     auto second =
-        make_device_file(*function_, {.group = 3, .host_page = k4K, .files = files_}).value();
+        make_device_file(*function_,
+                         {.group = 3, .host_page = k4K, .kernel = Kernel::v7_3, .files = files_})
+            .value();
     second.reset();
     EXPECT_EQ(config(4, 2), 6U);
     file_.reset();
     EXPECT_FALSE(device_->bus.dma().bus_master());
-    file_ = make_device_file(*function_, {.group = 3, .host_page = k4K, .files = files_}).value();
+    file_ = make_device_file(
+                *function_, {.group = 3, .host_page = k4K, .kernel = Kernel::v7_3, .files = files_})
+                .value();
     EXPECT_EQ(config(4, 2), 0x0103U);
 }
 

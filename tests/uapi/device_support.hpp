@@ -46,7 +46,8 @@ private:
 // A device file over a fake device, and calls on it as system calls return them: >= 0 or -errno.
 class DeviceFileTest : public testing::Test {
 protected:
-    explicit DeviceFileTest(pci::Identity identity = pci::full_identity(), PageSize page = k4K)
+    explicit DeviceFileTest(pci::Identity identity = pci::full_identity(), PageSize page = k4K,
+                            Kernel kernel = Kernel::v7_3)
         : around_{{.page_size = page}},
           function_{pci::Function::create(
                         around_.endpoint(), around_.memory(),
@@ -57,7 +58,8 @@ protected:
                         },
                         {0xfe00'0000, 0, 0xc000, 0xfe10'1000, 0, 0})
                         .value()},
-          file_{make_device_file(*function_, {.group = 3, .host_page = page, .files = files_})
+          file_{make_device_file(*function_,
+                                 {.group = 3, .host_page = page, .kernel = kernel, .files = files_})
                     .value()}
     {
         device_->accesses.clear();
