@@ -1,8 +1,6 @@
 """Reads what the guest's /init says: frames, one a line, and around them whatever else reached the console."""
 
 import dataclasses
-import pathlib
-
 from . import say
 
 
@@ -68,16 +66,29 @@ def _take_frame(transcript: Transcript, job: Outcome | None, kind: str, payload:
     return job
 
 
-def read(path: pathlib.Path) -> Transcript:
-    """REQUIRES: the guest is off."""
+def parse(text: bytes) -> Transcript:
     transcript = Transcript()
     job = None
-    for line in path.read_bytes().split(b"\n"):
+    for line in text.split(b"\n"):
         if len(line) >= 3 and line[0:1] == b"@" and line[2:3] == b" ":
             job = _take_frame(transcript, job, chr(line[1]), line[3:])
         elif line.strip():
             transcript.console.append(line.decode(errors="replace").rstrip("\r"))
     return transcript
+
+
+def _stream(kind: str, text: bytes) -> list[bytes]:
+    *lines, tail = text.split(b"\n")
+    frames = [b"@%c %s\n" % (kind.encode(), line) for line in lines]
+    return frames + ([b"@%c %s\n" % (kind.lower().encode(), tail)] if tail else [])
+
+
+def write(outcome: Outcome) -> bytes:
+    """The job as the guest would have sent it."""
+    parts = [b"@B %s\n" % outcome.name.encode(), *_stream("O", outcome.out), *_stream("E", outcome.err)]
+    parts += [b"@K %d %s\n" % (level, text.encode()) for level, text in outcome.log]
+    parts += [b"@T %s\n" % line.encode() for line in outcome.trace]
+    return b"".join([*parts, b"@X %s\n" % outcome.end.encode()])
 
 
 def check(transcript: Transcript, cell_name: str) -> None:

@@ -78,7 +78,7 @@ def boot(cell: cells.Cell, wanted: list[jobs.Job]) -> frames.Transcript:
             disk.truncate(16 << 20)
         began = time.monotonic()
         _run(_command(cell, kernel, folder), _BOOT_SECONDS + sum(job.seconds for job in wanted), cell)
-        transcript = frames.read(folder / "console")
+        transcript = frames.parse((folder / "console").read_bytes())
         say.step(f"{cell.name}: {len(transcript.outcomes)} runs in one boot of {time.monotonic() - began:.1f} s")
     frames.check(transcript, cell.name)
     return transcript

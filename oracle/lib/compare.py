@@ -1,0 +1,60 @@
+"""Compares what the two sides of a cell did, and keeps count."""
+
+import dataclasses
+
+from . import frames, textdiff
+
+_SHOWN = 60  # lines of a difference
+
+
+@dataclasses.dataclass
+class Tally:
+    """Of a whole run of the oracle."""
+
+    same: int = 0
+    differing: int = 0
+    troubles: list[str] = dataclasses.field(default_factory=list)
+
+    @property
+    def runs(self) -> int:
+        return self.same + self.differing
+
+
+def _output(outcome: frames.Outcome) -> list[str]:
+    return [*outcome.out.decode(errors="replace").splitlines(), f"({outcome.end})"]
+
+
+def _log(outcome: frames.Outcome) -> list[str]:
+    return [f"<{level}> {text}" for level, text in outcome.log]
+
+
+def differences(real: frames.Outcome, mine: frames.Outcome) -> list[str]:
+    """Empty if both printed, ended and used their IOMMU in the same way. Both are prepared as for a recording."""
+    found = textdiff.lines(_output(real), _output(mine))
+    if real.trace or mine.trace:
+        traced = textdiff.lines(real.trace, mine.trace)
+        found += ["IOMMU calls:", *traced] if traced else []
+    if found:
+        logs = textdiff.lines(_log(real), _log(mine))
+        found += ["log:", *logs] if logs else []
+    return found
+
+
+def report(cell_name: str, probe: str, real: list[frames.Outcome], mine: list[frames.Outcome], tally: Tally) -> None:
+    """One line for a probe in a cell, and below it what differs."""
+    differing = []
+    for one, other in zip(real, mine, strict=True):
+        found = differences(one, other)
+        if found:
+            differing.append((one.name, found))
+    tally.same += len(real) - len(differing)
+    tally.differing += len(differing)
+    lines = sum(len(_output(outcome)) for outcome in real)
+    verdict = "DIFFER" if differing else "same  "
+    print(f"{verdict} {cell_name:24} {probe:16} {len(real):3} runs {lines:7} lines", flush=True)
+    for name, found in differing:
+        print(f"  -- {name}: - kernel, + pinfold")
+        for line in found[:_SHOWN]:
+            print(f"  {line}")
+        if len(found) > _SHOWN:
+            print(f"  ... and {len(found) - _SHOWN} more lines; oracle/run shows all")

@@ -1,0 +1,90 @@
+"""Random streams: cut into jobs, compared by the hashes of their blocks, and shown where they differ."""
+
+import dataclasses
+
+from . import cells, frames, guest, jobs, pinfold, probes, recording, say, textdiff
+
+OPERATIONS_PER_BLOCK = 1000
+QUICK_BLOCKS = 20
+QUICK_SEED = 1
+_BLOCKS_PER_JOB = 50
+_SECONDS_PER_BLOCK = 30  # far more than it takes
+_FETCHED = 12  # differing blocks whose lines are fetched
+
+
+@dataclasses.dataclass(frozen=True)
+class Block:
+    number: int
+    operations: int
+    hash: str
+
+
+def block_jobs(seed: int, first: int, count: int) -> list[jobs.Job]:
+    wanted = []
+    for start in range(first, first + count, _BLOCKS_PER_JOB):
+        some = min(_BLOCKS_PER_JOB, first + count - start)
+        words = ("blocks", str(seed), str(start), str(some))
+        wanted.append(jobs.Job(probes.random_source(), words, seconds=_SECONDS_PER_BLOCK * some))
+    return wanted
+
+
+def lines_job(seed: int, block: int) -> jobs.Job:
+    return jobs.Job(probes.random_source(), ("lines", str(seed), str(block)), seconds=_SECONDS_PER_BLOCK)
+
+
+def replay_job(operations: list[bytes], trace: bool = False) -> jobs.Job:
+    return jobs.Job(probes.random_source(), ("replay",), stdin=b"".join(line + b"\n" for line in operations), trace=trace,
+                    seconds=_SECONDS_PER_BLOCK)
+
+
+def blocks(outcomes: list[frames.Outcome]) -> dict[int, Block]:
+    """What `blocks` printed. A run that did not end well has none behind the point where it stopped."""
+    found = {}
+    for outcome in outcomes:
+        for line in outcome.out.decode(errors="replace").splitlines():
+            words = line.split()
+            if len(words) == 4 and words[0] == "block":
+                found[int(words[1])] = Block(int(words[1]), int(words[2]), words[3])
+    return found
+
+
+@dataclasses.dataclass
+class Verdict:
+    operations: int  # that both sides ran and agreed or disagreed on
+    differing: list[int]  # numbers of blocks
+
+    @property
+    def text(self) -> str:
+        return f"{self.operations} operations, {len(self.differing)} differing blocks"
+
+
+def judge(real: list[frames.Outcome], mine: list[frames.Outcome]) -> Verdict:
+    """Compares block by block. Refuses when the kernel's side did not come to its end."""
+    for outcome in real:
+        if outcome.end != "exit 0":
+            raise say.Refusal(f"{outcome.name}: on the kernel it ended with {outcome.end}: "
+                              + outcome.err.decode(errors="replace")[-400:])
+    wanted = blocks(real)
+    got = blocks(mine)
+    differing = [number for number, block in wanted.items() if got.get(number) != block]
+    return Verdict(sum(block.operations for block in wanted.values()), differing)
+
+
+def show(cell: cells.Cell, seed: int, differing: list[int]) -> None:
+    """Boots the cell once more for the lines of the blocks that differ, and prints where."""
+    wanted = [lines_job(seed, block) for block in differing[:_FETCHED]]
+    real = guest.boot(cell, wanted).outcomes
+    for job, one, other in zip(wanted, real, pinfold.run_all(cell, wanted), strict=True):
+        found = textdiff.lines(one.out.decode(errors="replace").splitlines(),
+                               [*other.out.decode(errors="replace").splitlines(), *_unless_well(other)], context=2)
+        print(f"  -- {cell.name}: {job.name}: - kernel, + pinfold")
+        for line in found[:20]:
+            print(f"  {line}")
+
+
+def _unless_well(outcome: frames.Outcome) -> list[str]:
+    return [] if outcome.end == "exit 0" else [f"({outcome.end}) {outcome.err.decode(errors='replace')[-300:]}"]
+
+
+def recorded(cell: cells.Cell) -> list[frames.Outcome]:
+    return recording.read(cell, probes.random_source()).outcomes
