@@ -297,7 +297,10 @@ static void generate_one(void)
 
 static void generate(uint64_t seed, uint64_t block)
 {
-    chance_state = seed * 0x2545f4914f6cdd1d + block * 0x9e3779b97f4a7c15 + 1;
+    /* Both are stirred: starts that lie a multiple of next()'s step apart would give one stream, shifted. */
+    chance_state = seed;
+    chance_state = next() + block;
+    chance_state = next();
     next();
     line_count = 0;
     believed_count = 0;
