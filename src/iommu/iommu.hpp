@@ -25,8 +25,8 @@ struct ReservedRegion {
 };
 
 // vtd: VT-d second stage. amdvi: AMD v1. smmuv3: Arm LPAE, stage 1. virtio: a list of records, as a
-// virtio-iommu keeps it. native: our own index. A further model adds a value and a branch in
-// Iommu::create_domain().
+// virtio-iommu keeps it. native: our own index. A further model adds a value, a file model_*.cpp
+// and a line in iommu.cpp.
 enum class Model { vtd, amdvi, smmuv3, virtio, native };
 
 class Iommu {
@@ -34,11 +34,12 @@ public:
     struct Options {
         Model model = Model::vtd;
         PageSizes page_sizes{0x40201000};
-        unsigned address_width = 39;  // bits of IOVA: 39, 48 or 57 for vtd
+        unsigned address_width = 39;  // bits of IOVA
         std::vector<ReservedRegion> reserved;
         // Most table pages that all domains together may have; for failing allocations in tests.
         std::uint64_t table_budget = ~std::uint64_t{0};
-        // ECAP.SC: whether DMA_CC can be promised (rule C-7).
+        // Whether DMA_CC can be promised (rule C-7). vtd: ECAP.SC; amdvi and native always can,
+        // smmuv3 and virtio never, and do not look at this.
         bool enforces_coherency = true;
         // Whose driver it is, where drivers differ.
         Kernel kernel = Kernel::v7_3;
@@ -46,8 +47,9 @@ public:
         Observer* observer = nullptr;
     };
     // EINVAL: the model cannot have that width or those page sizes, or a reserved region is no
-    // range. vtd: 39, 48 or 57 bits, a subset of 4K|2M|1G with 4K in it. native: 16 to 64 bits, any
-    // sizes from 4K up of which the smallest is below the width.
+    // range. vtd: 39, 48 or 57 bits, a subset of 4K|2M|1G with 4K in it. amdvi: 32 to 64 bits, any
+    // sizes from 4K up but 512G, with 4K among them. native: 16 to 64 bits, any sizes from 4K up of
+    // which the smallest is below the width.
     static Result<std::unique_ptr<Iommu>> create(Options options);
     ~Iommu();
 

@@ -15,10 +15,13 @@ template <pagetable::PageTableFormat F>
 class RadixDomain final : public Domain {
 public:
     struct Options {
-        unsigned levels;
-        PageSizes page_sizes;
+        pagetable::Shape<F> shape;
         bool can_enforce_coherency;
         std::string format;
+        // What every mapping permits, asked for or not.
+        Prot always = Prot::none;
+        // The answer where something is mapped already.
+        Errno occupied = Errno::addrinuse;
     };
 
     // ENOMEM: no page for the root.
@@ -27,14 +30,13 @@ public:
                                                   Options options)
     {
         std::uint64_t const page = memory->page_size().bytes();
-        auto table = TRY(pagetable::RadixTable<F>::create(std::move(memory), options.levels,
-                                                          options.page_sizes));
+        auto table = TRY(pagetable::RadixTable<F>::create(std::move(memory), options.shape));
         return std::unique_ptr<Domain>{
             new RadixDomain{iommu, std::move(table), page, std::move(options)}};
     }
     ~RadixDomain() override { detach_endpoints(); }
 
-    PageSizes page_sizes() const override { return options_.page_sizes; }
+    PageSizes page_sizes() const override { return options_.shape.page_sizes; }
     IovaRange aperture() const override { return table_->aperture(); }
     std::string_view format() const override { return options_.format; }
     LeafCounts leaves() const override { return table_->leaves(); }
@@ -61,7 +63,9 @@ protected:
     Result<> map_range(Iova iova, Paddr paddr, std::uint64_t size, Prot prot,
                        std::uint64_t& mapped) override
     {
-        return table_->map(iova, paddr, size, prot, snoop_, mapped);
+        auto const done = table_->map(iova, paddr, size, prot | options_.always, snoop_, mapped);
+        if (!done && done.error() == Errno::addrinuse) return fail(options_.occupied);
+        return done;
     }
     std::uint64_t unmap_range(Iova iova, std::uint64_t size, Gather& gather) override
     {

@@ -38,7 +38,10 @@ concept PageTableFormat =
         { F::make_leaf(paddr, level, size, word) } -> std::same_as<Word>;
         { F::leaf_size(word, level) } -> std::same_as<PageSize>;
         { F::leaf_paddr(word, level) } -> std::same_as<Paddr>;  // where the whole leaf starts
-        { F::make_table(paddr) } -> std::same_as<Word>;
+        // What attributes() gave when the leaf was made.
+        { F::leaf_attributes(word) } -> std::same_as<Word>;
+        // For a slot of `level`: the table is one of the level below.
+        { F::make_table(paddr, level) } -> std::same_as<Word>;
         { F::table_paddr(word) } -> std::same_as<Paddr>;
         { F::prot(word, level) } -> std::same_as<Prot>;  // of a leaf or a table
     };

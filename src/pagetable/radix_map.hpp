@@ -13,12 +13,27 @@ Result<> RadixTable<F>::map(Iova iova, Paddr paddr, std::uint64_t size, Prot pro
     if (prot == Prot::none) return fail(Errno::inval);
     auto const iovas = TRY(IovaRange::of(iova, size));
     auto const paddrs = TRY(PaddrRange::of(paddr, size));
-    if (iovas.last.raw() > last_ || paddrs.last.raw() > kLastPaddr) return fail(Errno::range);
+    if (iovas.last.raw() > last_ || paddrs.last.raw() > last_paddr_) return fail(Errno::range);
+    TRY(grow(iovas.last.raw()));
 
     Mapping at{iova.raw(), paddr.raw(), size, F::attributes(prot, snoop)};
-    auto const done = map_table(TableMemory::words(root_), top_, at);
+    Top const top = this->top();
+    auto const done = map_table(TableMemory::words(top.root), top.level, at);
     mapped = size - at.left;
     return done;
+}
+
+// Adds levels until the table covers `last`. A walk that still has the old root finds all that it
+// could find before.
+template <PageTableFormat F>
+Result<> RadixTable<F>::grow(std::uint64_t last)
+{
+    for (Top old = top(); last_under(old) < last; old = top()) {
+        Paddr const root = TRY(memory_->allocate(live_));
+        store(*TableMemory::words(root), F::make_table(old.root, old.level + 1));
+        set_top({root, old.level + 1});
+    }
+    return {};
 }
 
 // Maps the part of the range that this table covers.
@@ -108,7 +123,7 @@ Result<Word*> RadixTable<F>::descend(Word& slot, unsigned level)
     switch (F::entry(word, level)) {
         case Entry::empty: {
             Paddr const table = TRY(memory_->allocate(live_));
-            publish(slot, F::make_table(table));
+            publish(slot, F::make_table(table, level));
             return TableMemory::words(table);
         }
         case Entry::table: {

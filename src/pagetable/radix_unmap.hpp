@@ -10,8 +10,10 @@ std::uint64_t RadixTable<F>::unmap(Iova iova, std::uint64_t size)
 {
     auto const range = IovaRange::of(iova, size);
     if (!range || range->last.raw() > last_) return 0;
+    Top const top = this->top();
+    if (iova.raw() > last_under(top)) return 0;
     Unmapping at{iova.raw(), range->last.raw(), 0, false};
-    unmap_table(TableMemory::words(root_), top_, at);
+    unmap_table(TableMemory::words(top.root), top.level, at);
     return at.bytes;
 }
 
@@ -21,7 +23,7 @@ auto RadixTable<F>::unmap_table(Word* table, unsigned level, Unmapping& at) -> G
 {
     do {
         Word& slot = table[index(at.iova, level)];
-        Entry const entry = F::entry(load(slot), level);
+        Entry const entry = entry_to_take(slot, level, at);
         if (entry == Entry::leaf) {
             if (clear_leaves(table, level, at) == Go::stop) return Go::stop;
         } else if (entry == Entry::table && level > 0) {
@@ -33,6 +35,42 @@ auto RadixTable<F>::unmap_table(Word* table, unsigned level, Unmapping& at) -> G
     return Go::on;
 }
 
+// What `slot` holds, once a leaf that the range covers in part has been split. Entry::reserved: it
+// stays, and the unmap ends here.
+template <PageTableFormat F>
+Entry RadixTable<F>::entry_to_take(Word& slot, unsigned level, Unmapping const& at)
+{
+    Word const word = load(slot);
+    Entry const entry = F::entry(word, level);
+    if (entry != Entry::leaf || partial_ == Partial::takes_all) return entry;
+    PageSize const size = F::leaf_size(word, level);
+    if (size.aligned(at.iova) && at.last - at.iova >= size.mask()) return entry;
+    return partial_ == Partial::splits && split(slot, level) ? Entry::table : Entry::reserved;
+}
+
+// Puts a table of leaves one level smaller in the place of a leaf, complete before it is seen.
+// False: a leaf has no such pieces, or there is no page for the table.
+template <PageTableFormat F>
+bool RadixTable<F>::split(Word& slot, unsigned level)
+{
+    Word const word = load(slot);
+    PageSize const size = F::leaf_size(word, level);
+    if (level == 0 || size.lg2() != slot_lg2(level)) return false;
+    PageSize const piece = PageSize::lg2_of(slot_lg2(level - 1));
+    if (!F::leaf_sizes(level - 1).has(piece)) return false;
+    auto const table = memory_->allocate(live_);
+    if (!table) return false;
+
+    Paddr const paddr = F::leaf_paddr(word, level);
+    for (std::uint64_t i = 0; i < kSlots; ++i)
+        store(TableMemory::words(*table)[i],
+              F::make_leaf(paddr + (i << piece.lg2()), level - 1, piece, F::leaf_attributes(word)));
+    publish(slot, F::make_table(*table, level));
+    leaves_[size.lg2()] -= std::min<std::uint64_t>(leaves_[size.lg2()], 1);
+    leaves_[piece.lg2()] += kSlots;
+    return true;
+}
+
 // A run of leaves of one size, to the end of the table, of the range, or of the run.
 template <PageTableFormat F>
 auto RadixTable<F>::clear_leaves(Word* table, unsigned level, Unmapping& at) -> Go
@@ -42,8 +80,11 @@ auto RadixTable<F>::clear_leaves(Word* table, unsigned level, Unmapping& at) -> 
     if (!size.aligned(at.iova)) return Go::stop;
     unsigned const slots_lg2 = size.lg2() - slot_lg2(level);  // slots of one leaf
     std::uint64_t const room = kSlots - index(at.iova, level);
+    // The last one may be covered in part.
+    std::uint64_t const rest = at.last - at.iova;
+    bool const last_too = partial_ == Partial::takes_all || (rest & size.mask()) == size.mask();
     std::uint64_t const wanted =
-        std::min(room >> slots_lg2, ((at.last - at.iova) >> size.lg2()) + 1);
+        std::min(room >> slots_lg2, (rest >> size.lg2()) + (last_too ? 1 : 0));
 
     std::uint64_t leaves = 1;
     for (; leaves < wanted; ++leaves) {

@@ -53,7 +53,9 @@ struct Vtdss {
     static constexpr PageSize leaf_size(Word, unsigned level) { return slot_size(level); }
     static constexpr Paddr leaf_paddr(Word word, unsigned) { return Paddr{word & kAddress}; }
 
-    static constexpr Word make_table(Paddr paddr) { return paddr.raw() | kRead | kWrite; }
+    static constexpr Word leaf_attributes(Word word) { return word & (kRead | kWrite | kSnoop); }
+
+    static constexpr Word make_table(Paddr paddr, unsigned) { return paddr.raw() | kRead | kWrite; }
     static constexpr Paddr table_paddr(Word word) { return Paddr{word & kAddress}; }
 
     static constexpr Prot prot(Word word, unsigned)
@@ -79,7 +81,8 @@ constexpr bool round_trips(std::uint64_t paddr, unsigned level, Prot prot)
 {
     Word const word = leaf(paddr, level, prot);
     return Vtdss::entry(word, level) == Entry::leaf && Vtdss::prot(word, level) == prot &&
-           Vtdss::leaf_paddr(word, level) == Paddr{paddr};
+           Vtdss::leaf_paddr(word, level) == Paddr{paddr} &&
+           Vtdss::leaf_attributes(word) == Vtdss::attributes(prot, Snoop::as_asked);
 }
 
 static_assert(leaf(0x1234'5000, 0, Prot::read_write) == 0x0000'0000'1234'5003);
@@ -87,7 +90,7 @@ static_assert(leaf(0x1234'5000, 0, Prot::read) == 0x0000'0000'1234'5001);
 static_assert(leaf(0x1234'5000, 0, Prot::write) == 0x0000'0000'1234'5002);
 static_assert(leaf(0x8020'0000, 1, Prot::read_write, Snoop::always) == 0x0000'0000'8020'0883);
 static_assert(leaf(0x1'4000'0000, 2, Prot::read) == 0x0000'0001'4000'0081);
-static_assert(Vtdss::make_table(Paddr{0x7000}) == 0x7003);
+static_assert(Vtdss::make_table(Paddr{0x7000}, 1) == 0x7003);
 
 static_assert(round_trips(0x000f'ffff'ffff'f000, 0, Prot::read));
 static_assert(round_trips(0x000f'ffff'ffe0'0000, 1, Prot::write));

@@ -12,7 +12,7 @@ constexpr std::uint64_t k2MBytes = 0x200000;
 
 TEST(Domain, what_is_mapped_is_found_and_gone_after_unmap)
 {
-    for (auto const& options : {Iommu::Options{}, native_options()}) {
+    for (auto const& options : {Iommu::Options{}, amdvi_options(), native_options()}) {
         Unit unit{options};
         ASSERT_TRUE(unit.map(0x10000, 0x7000000, 3 * kPage));
         EXPECT_EQ(unit.domain->iova_to_phys(Iova{0x12345}), Paddr{0x7002345});
@@ -24,7 +24,7 @@ TEST(Domain, what_is_mapped_is_found_and_gone_after_unmap)
 
 TEST(Domain, what_is_misaligned_empty_or_without_rights_is_EINVAL)
 {
-    for (auto const& options : {Iommu::Options{}, native_options()}) {
+    for (auto const& options : {Iommu::Options{}, amdvi_options(), native_options()}) {
         Unit unit{options};
         EXPECT_EQ(unit.map(0x10001, 0x1000, kPage), fail(Errno::inval));
         EXPECT_EQ(unit.map(0x10000, 0x1800, kPage), fail(Errno::inval));
@@ -36,7 +36,8 @@ TEST(Domain, what_is_misaligned_empty_or_without_rights_is_EINVAL)
 
 TEST(Domain, outside_the_aperture_is_ERANGE_and_a_wrap_EOVERFLOW)
 {
-    for (auto const& options : {Iommu::Options{}, native_options()}) {
+    for (auto options : {Iommu::Options{}, amdvi_options(), native_options()}) {
+        options.address_width = 39;
         Unit unit{options};
         EXPECT_EQ(unit.map(0x80'0000'0000, 0, kPage), fail(Errno::range));
         EXPECT_EQ(unit.map(0x7f'ffff'f000, 0, 2 * kPage), fail(Errno::range));
@@ -53,7 +54,7 @@ TEST(Domain, outside_the_aperture_is_ERANGE_and_a_wrap_EOVERFLOW)
 
 TEST(Domain, what_is_mapped_already_is_EADDRINUSE_and_stays)
 {
-    for (auto const& options : {Iommu::Options{}, native_options()}) {
+    for (auto const& options : {Iommu::Options{}, amdvi_options(), native_options()}) {
         Unit unit{options};
         ASSERT_TRUE(unit.map(0x12000, 0xa000, kPage));
         EXPECT_EQ(unit.map(0x10000, 0xb000, 4 * kPage), fail(Errno::addrinuse));
@@ -101,6 +102,41 @@ TEST(Domain, a_misaligned_unmap_takes_nothing)
     EXPECT_EQ(unit.unmap(0x10000, kPage - 1), 0);
     EXPECT_EQ(unit.unmap(0x10000, 0), 0);
     EXPECT_EQ(unit.unmap(0x10000, kPage), kPage);
+}
+
+TEST(Domain, what_can_be_mapped_for_write_alone_depends_on_the_kernel)
+{
+    for (auto const kernel : {Kernel::v6_1, Kernel::v6_12, Kernel::v7_3}) {
+        Unit vtd{{.reserved = {}, .kernel = kernel}};
+        ASSERT_TRUE(vtd.map(0, 0x5000, kPage, Prot::write));
+        EXPECT_EQ(vtd.word(0), kernel == Kernel::v7_3 ? 0x5002 : 0x5003);
+        Unit amdvi{amdvi_options(kernel)};
+        ASSERT_TRUE(amdvi.map(0, 0x5000, kPage, Prot::write));
+        EXPECT_EQ(amdvi.word<test::AmdReader>(0), 0x5000'0000'0000'5001);
+    }
+}
+
+// What the probe for large pages that cannot be cut (rule X-14) looks for.
+TEST(Domain, two_pages_mapped_at_once_go_at_once_where_they_are_one_leaf)
+{
+    for (auto const& [options, gone] :
+         {std::pair{Iommu::Options{}, kPage}, std::pair{amdvi_options(), 2 * kPage},
+          std::pair{native_options(), 2 * kPage}}) {
+        Unit unit{options};
+        ASSERT_TRUE(unit.map(0x10000, 0x40000, 2 * kPage));
+        EXPECT_EQ(unit.unmap(0x10000, kPage), gone);
+        EXPECT_EQ(unit.unmap(0x11000, kPage), 2 * kPage - gone);
+    }
+}
+
+TEST(Domain, an_amdvi_promises_coherency_always)
+{
+    auto options = amdvi_options();
+    options.enforces_coherency = false;
+    Unit unit{options};
+    EXPECT_TRUE(unit.domain->enforce_coherency());
+    ASSERT_TRUE(unit.map(0, 0x5000, kPage));
+    EXPECT_EQ(unit.word<test::AmdReader>(0), 0x7000'0000'0000'5001);
 }
 
 TEST(Domain, coherency_is_a_bit_in_every_leaf_mapped_afterwards)

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include "iommu/unit.hpp"
+
 namespace pinfold::iommu {
 namespace {
 
@@ -37,6 +39,42 @@ TEST(Iommu, vtd_has_4K_and_perhaps_2M_and_1G)
     for (std::uint64_t const sizes :
          {0x0ULL, 0x200000ULL, 0x40200000ULL, 0x11000ULL, 0x40201800ULL, ~0xfffULL})
         EXPECT_FALSE(vtd_is_possible(39, sizes));
+}
+
+bool amdvi_is_possible(unsigned width, std::uint64_t sizes)
+{
+    return Iommu::create({.model = Model::amdvi,
+                          .page_sizes = PageSizes{sizes},
+                          .address_width = width,
+                          .reserved = {}})
+        .has_value();
+}
+
+TEST(Iommu, amdvi_has_4K_and_any_larger_sizes_but_512G)
+{
+    EXPECT_TRUE(amdvi_is_possible(64, 0xffff'ff7f'ffff'f000));
+    EXPECT_TRUE(amdvi_is_possible(48, 0x1000));
+    EXPECT_TRUE(amdvi_is_possible(32, 0x11000));
+    EXPECT_FALSE(amdvi_is_possible(64, ~0xfffULL));
+    EXPECT_FALSE(amdvi_is_possible(64, 0x2000));
+    EXPECT_FALSE(amdvi_is_possible(64, 0x1800));
+    EXPECT_FALSE(amdvi_is_possible(64, 0));
+    EXPECT_FALSE(amdvi_is_possible(65, 0x1000));
+    EXPECT_FALSE(amdvi_is_possible(31, 0x1000));
+}
+
+TEST(Iommu, amdvi_reports_the_sizes_that_its_kernel_reports)
+{
+    for (auto const& [kernel, sizes] : {std::pair{Kernel::v6_1, 0xffff'ff7f'ffff'f000ULL},
+                                        std::pair{Kernel::v6_12, 0xffff'ff7f'ffff'f000ULL},
+                                        std::pair{Kernel::v7_3, 0x000f'ff7f'ffff'f000ULL}}) {
+        Unit unit{amdvi_options(kernel)};
+        EXPECT_EQ(unit.domain->page_sizes(), PageSizes{sizes});
+        EXPECT_EQ(unit.domain->aperture().last, Iova{~0ULL});
+        EXPECT_EQ(unit.domain->format(), "AMD host page table");
+        EXPECT_EQ(unit.domain->raw_table()->levels, 3);
+        EXPECT_EQ(unit.iommu->paddr_bits(), 52);
+    }
 }
 
 TEST(Iommu, native_has_any_sizes_from_4K_up)

@@ -42,15 +42,17 @@ struct Unit {
         auto const segment = access(iova, Access::read);
         return segment ? segment->paddr.raw() : 0;
     }
+    template <class Reader = test::VtdReader>
     test::RawTree raw() const
     {
         auto const table = domain->raw_table().value();
-        return test::raw_walk(table.root.raw(), table.levels);
+        return test::raw_walk<Reader>(table.root.raw(), table.levels);
     }
+    template <class Reader = test::VtdReader>
     std::uint64_t& word(std::uint64_t iova) const
     {
         auto const table = domain->raw_table().value();
-        return test::raw_word(table.root.raw(), table.levels, iova);
+        return test::raw_word<Reader>(table.root.raw(), table.levels, iova);
     }
 
     std::unique_ptr<Iommu> iommu;
@@ -64,6 +66,28 @@ inline Iommu::Options native_options(unsigned width = 39)
             .page_sizes = PageSizes{~0xfffULL},
             .address_width = width,
             .reserved = {}};
+}
+
+inline Iommu::Options amdvi_options(Kernel kernel = Kernel::v7_3)
+{
+    return {.model = Model::amdvi,
+            .page_sizes = PageSizes{0xffff'ff7f'ffff'f000},
+            .address_width = 64,
+            .reserved = {},
+            .kernel = kernel};
+}
+
+// One of each model.
+inline Iommu::Options options_of(Model model)
+{
+    switch (model) {
+        case Model::amdvi: return amdvi_options();
+        case Model::native: return native_options();
+        case Model::vtd:
+        case Model::smmuv3:
+        case Model::virtio: break;
+    }
+    return {};
 }
 
 }  // namespace pinfold::iommu

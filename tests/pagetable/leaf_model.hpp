@@ -9,6 +9,7 @@
 #include "base/page_size.hpp"
 #include "base/prot.hpp"
 #include "base/result.hpp"
+#include "pagetable/radix.hpp"
 
 namespace pinfold::test {
 
@@ -23,14 +24,20 @@ public:
     };
     using Leaves = std::map<std::uint64_t, Leaf>;
 
-    LeafModel(PageSizes sizes, std::uint64_t last_iova) : sizes_{sizes}, last_iova_{last_iova} {}
+    using Partial = pagetable::Partial;
+
+    LeafModel(PageSizes sizes, std::uint64_t last_iova, Partial partial = Partial::takes_all)
+        : sizes_{sizes}, last_iova_{last_iova}, partial_{partial}
+    {
+    }
 
     // Maps leaf by leaf up to the first that is occupied.
     Result<> map(std::uint64_t iova, std::uint64_t paddr, std::uint64_t size, Prot prot,
                  std::uint64_t& mapped)
     {
         mapped = 0;
-        if (size - 1 > last_iova_ - iova) return fail(Errno::range);
+        if (size - 1 > last_iova_ - iova)
+            return fail(iova + (size - 1) < iova ? Errno::overflow : Errno::range);
         while (mapped < size) {
             std::uint64_t const bytes = largest(iova + mapped, paddr + mapped, size - mapped);
             if (occupied(iova + mapped, bytes)) return fail(Errno::addrinuse);
@@ -40,14 +47,21 @@ public:
         return {};
     }
 
-    // Removes whole leaves, up to the end of the range or the first hole.
+    // Removes leaves one by one, up to the end of the range or the first hole.
     std::uint64_t unmap(std::uint64_t iova, std::uint64_t size)
     {
         if (size - 1 > last_iova_ - iova) return 0;
         std::uint64_t bytes = 0;
         while (bytes < size) {
-            auto const leaf = leaves_.find(iova + bytes);
+            auto const leaf = find(iova + bytes);
             if (leaf == leaves_.end()) break;
+            bool const from_the_start = leaf->first == iova + bytes;
+            bool const to_the_end = leaf->second.bytes <= size - bytes;
+            if (partial_ == Partial::takes_all ? !from_the_start : !from_the_start || !to_the_end) {
+                if (partial_ != Partial::splits) break;
+                if (!split(leaf->first)) break;
+                continue;
+            }
             bytes += leaf->second.bytes;
             leaves_.erase(leaf);
         }
@@ -73,6 +87,17 @@ private:
         }
         return best;
     }
+    // Into leaves of the next smaller size.
+    bool split(std::uint64_t iova)
+    {
+        Leaf const whole = leaves_.at(iova);
+        std::uint64_t const smaller = sizes_.bitmap() & (whole.bytes - 1);
+        if (smaller == 0) return false;
+        std::uint64_t const bytes = std::bit_floor(smaller);
+        for (std::uint64_t at = 0; at < whole.bytes; at += bytes)
+            leaves_[iova + at] = {bytes, whole.paddr + at, whole.prot};
+        return true;
+    }
     bool occupied(std::uint64_t iova, std::uint64_t bytes) const
     {
         auto const next = leaves_.lower_bound(iova);
@@ -82,6 +107,7 @@ private:
 
     PageSizes sizes_;
     std::uint64_t last_iova_;
+    Partial partial_;
     Leaves leaves_;
 };
 

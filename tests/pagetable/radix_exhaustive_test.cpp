@@ -14,7 +14,7 @@ constexpr std::uint64_t kLast = kGranule * kGranules - 1;
 constexpr PageSizes kAllSizes{16 | 32 | 64 | 256};
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-constexpr std::uint64_t kStride = 11;  // of the unmaps; prime, so that all starts and sizes occur
+constexpr std::uint64_t kStride = 11;
 #else
 constexpr std::uint64_t kStride = 1;
 #endif
@@ -60,19 +60,30 @@ testing::AssertionResult same(RadixTable<Tiny> const& table, test::LeafModel con
     return testing::AssertionSuccess();
 }
 
-class EveryMap : public testing::TestWithParam<std::tuple<std::uint64_t, std::uint64_t>> {};
+struct Case {
+    std::uint64_t sizes;
+    std::uint64_t paddr_offset;
+    unsigned levels = 3;
+    Partial partial = Partial::takes_all;
+    std::uint64_t stride = 1;  // of the unmaps: prime, so that all starts and sizes occur
+};
+
+class EveryMap : public testing::TestWithParam<Case> {};
 
 TEST_P(EveryMap, followed_by_every_unmap_does_what_the_model_does)
 {
-    auto const [sizes, paddr_offset] = GetParam();
+    auto const [sizes, paddr_offset, levels, partial, stride] = GetParam();
+    std::uint64_t const step = std::max(stride, kStride);
+    Shape<Tiny> const shape{
+        .levels = levels, .width = 10, .page_sizes = PageSizes{sizes}, .partial = partial};
     auto const memory = tiny_memory();
     auto const ranges = every_range();
     std::uint64_t unmap_number = 0;
     for (auto const map : ranges) {
-        for (std::size_t i = unmap_number++ % kStride; i < ranges.size(); i += kStride) {
+        for (std::size_t i = unmap_number++ % step; i < ranges.size(); i += step) {
             if (!map.touches(ranges[i])) continue;
-            auto table = RadixTable<Tiny>::create(memory, 3, PageSizes{sizes}).value();
-            test::LeafModel model{PageSizes{sizes}, kLast};
+            auto table = RadixTable<Tiny>::create(memory, shape).value();
+            test::LeafModel model{PageSizes{sizes}, kLast, partial};
             std::uint64_t const paddr = 0x10000 + map.start + paddr_offset;
             std::uint64_t mapped = 0;
             std::uint64_t expected = 0;
@@ -90,11 +101,18 @@ TEST_P(EveryMap, followed_by_every_unmap_does_what_the_model_does)
     EXPECT_EQ(memory->pages_in_use(), 0);
 }
 
-// Lined up with the paddr, 16 bytes off (no larger size ever fits), and 64 off.
-INSTANTIATE_TEST_SUITE_P(Tiny, EveryMap,
-                         testing::Values(std::tuple{kAllSizes.bitmap(), 0},
-                                         std::tuple{kAllSizes.bitmap(), 64},
-                                         std::tuple{16 | 256, 0}));
+// Lined up with the paddr, 16 bytes off (no larger size ever fits), and 64 off; a table that grows;
+// the other two ways to unmap part of a leaf.
+INSTANTIATE_TEST_SUITE_P(
+    Tiny, EveryMap,
+    testing::Values(
+        Case{kAllSizes.bitmap(), 0}, Case{kAllSizes.bitmap(), 64}, Case{16 | 256, 0},
+        Case{.sizes = 16 | 32 | 64, .paddr_offset = 0, .levels = 2, .stride = 5},
+        Case{.sizes = 16 | 64 | 256, .paddr_offset = 0, .partial = Partial::splits, .stride = 3},
+        Case{.sizes = kAllSizes.bitmap(),
+             .paddr_offset = 0,
+             .partial = Partial::refuses,
+             .stride = 5}));
 
 // With a mapping of each size and place in the way.
 TEST(EveryMapOverMap, is_refused_or_done_as_the_model_says)
@@ -105,7 +123,7 @@ TEST(EveryMapOverMap, is_refused_or_done_as_the_model_says)
     for (auto const first : ranges) {
         for (std::size_t i = first_number++ % kStride; i < ranges.size(); i += kStride) {
             if (!first.touches(ranges[i])) continue;
-            auto table = RadixTable<Tiny>::create(memory, 3, kAllSizes).value();
+            auto table = RadixTable<Tiny>::create(memory, Shape<Tiny>::fixed(3, kAllSizes)).value();
             test::LeafModel model{kAllSizes, kLast};
             auto map = [&](Span range, std::uint64_t paddr) {
                 std::uint64_t mapped = 0;
@@ -130,7 +148,7 @@ TEST(EveryRange, maps_over_the_empty_tables_that_single_unmaps_leave)
 {
     auto const memory = tiny_memory();
     for (auto const [start, size] : every_range()) {
-        auto table = RadixTable<Tiny>::create(memory, 3, kAllSizes).value();
+        auto table = RadixTable<Tiny>::create(memory, Shape<Tiny>::fixed(3, kAllSizes)).value();
         std::uint64_t mapped = 0;
         for (std::uint64_t at = 0; at <= kLast; at += kGranule)
             ASSERT_TRUE(table->map(Iova{at}, Paddr{at + kGranule}, kGranule, Prot::read,

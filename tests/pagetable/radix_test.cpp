@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "pagetable/amdv1.hpp"
 #include "pagetable/test_formats.hpp"
 #include "pagetable/vtdss.hpp"
 #include "support/raw_walk.hpp"
@@ -16,10 +17,14 @@ constexpr PageSizes kAllSizes{kPage | k2MBytes | k1GBytes};
 
 template <PageTableFormat F>
 struct Bench {
-    explicit Bench(unsigned levels, PageSizes sizes = kAllSizes,
-                   std::uint64_t budget = TableMemory::kUnlimited)
-        : memory{TableMemory::create(PageSize::lg2_of(F::kSlotsLg2 + 3), budget).value()},
-          table{RadixTable<F>::create(memory, levels, sizes).value()}
+    explicit Bench(unsigned levels, PageSizes sizes = kAllSizes)
+        : Bench{Shape<F>::fixed(levels, sizes)}
+    {
+    }
+    explicit Bench(Shape<F> const& shape)
+        : memory{TableMemory::create(PageSize::lg2_of(F::kSlotsLg2 + 3), TableMemory::kUnlimited)
+                     .value()},
+          table{RadixTable<F>::create(memory, shape).value()}
     {
     }
 
@@ -194,10 +199,12 @@ TEST(Radix, an_allocation_that_fails_at_any_point_is_ENOMEM_and_leaks_nothing)
         std::uint64_t const needed = 1 + 2 * (levels - 1);
         std::uint64_t const edge = std::uint64_t{1} << (12 + 9 * (levels - 1));
         auto const memory = TableMemory::create(k4K, 0).value();
-        EXPECT_EQ(RadixTable<Vtdss>::create(memory, levels, kAllSizes), fail(Errno::nomem));
+        EXPECT_EQ(RadixTable<Vtdss>::create(memory, Shape<Vtdss>::fixed(levels, kAllSizes)),
+                  fail(Errno::nomem));
         for (std::uint64_t budget = 1; budget <= needed; ++budget) {
             memory->set_budget(budget);
-            auto table = RadixTable<Vtdss>::create(memory, levels, kAllSizes).value();
+            auto table =
+                RadixTable<Vtdss>::create(memory, Shape<Vtdss>::fixed(levels, kAllSizes)).value();
             std::uint64_t mapped = 0;
             auto const done = table->map(Iova{edge - kPage}, Paddr{0}, 2 * kPage, Prot::read,
                                          Snoop::as_asked, mapped);
@@ -248,7 +255,7 @@ TEST(Radix, tables_that_lead_in_a_circle_do_no_harm)
 TEST(Radix, a_table_of_another_tree_is_read_and_not_written)
 {
     Vtd bench{3};
-    auto other = RadixTable<Vtdss>::create(bench.memory, 3, kAllSizes).value();
+    auto other = RadixTable<Vtdss>::create(bench.memory, Shape<Vtdss>::fixed(3, kAllSizes)).value();
     std::uint64_t mapped = 0;
     ASSERT_TRUE(other->map(Iova{0}, Paddr{0x9000}, kPage, Prot::read, Snoop::as_asked, mapped));
     auto& top = reinterpret_cast<std::uint64_t*>(bench.table->root().raw())[0];
@@ -257,6 +264,103 @@ TEST(Radix, a_table_of_another_tree_is_read_and_not_written)
     EXPECT_EQ(bench.map(kPage, 0, kPage), fail(Errno::addrinuse));
     EXPECT_EQ(bench.unmap(0, kPage), 0);
     EXPECT_EQ(other->walk(Iova{0})->paddr, Paddr{0x9000});
+}
+
+constexpr PageSizes kAmdSizes{0xffff'ff7f'ffff'f000};
+
+TEST(Radix, a_table_grows_at_the_top_and_keeps_what_it_has)
+{
+    Bench<Amdv1> bench{{.levels = 3, .width = 64, .page_sizes = kAmdSizes}};
+    ASSERT_TRUE(bench.map(0x5000, 0x9000, kPage));
+    EXPECT_EQ(bench.table->levels(), 3);
+    std::uint64_t pages = bench.table->table_pages();
+    for (unsigned levels = 4; levels <= 6; ++levels) {
+        std::uint64_t const beyond = std::uint64_t{1} << (12 + 9 * (levels - 1));
+        EXPECT_EQ(bench.table->walk(Iova{beyond + 0x5000}), std::nullopt);
+        EXPECT_EQ(bench.unmap(beyond + 0x5000, kPage), 0);
+        EXPECT_EQ(bench.table->levels(), levels - 1);
+
+        ASSERT_TRUE(bench.map(beyond - kPage, 0x10000, 2 * kPage));  // over the old end
+        EXPECT_EQ(bench.table->levels(), levels);
+        EXPECT_EQ(bench.table->walk(Iova{0x5000})->paddr, Paddr{0x9000});
+        EXPECT_EQ(bench.table->walk(Iova{beyond})->paddr, Paddr{0x11000});
+        EXPECT_GT(bench.table->table_pages(), pages);
+        pages = bench.table->table_pages();
+    }
+    std::uint64_t const top = ~std::uint64_t{0};
+    ASSERT_TRUE(bench.map(top - kPage + 1, 0x3000, kPage));
+    EXPECT_EQ(bench.table->walk(Iova{top})->iova.last, Iova{top});
+    EXPECT_EQ(bench.unmap(0x5000, kPage), kPage);
+    bench.table.reset();
+    EXPECT_EQ(bench.memory->pages_in_use(), 0);
+}
+
+TEST(Radix, a_table_that_finds_no_page_to_grow_is_ENOMEM_and_goes_on)
+{
+    Bench<Amdv1> bench{{.levels = 3, .width = 64, .page_sizes = kAmdSizes}};
+    ASSERT_TRUE(bench.map(0, 0x9000, kPage));
+    std::uint64_t const far = std::uint64_t{1} << 60;
+    for (std::uint64_t spare = 0; spare < 8; ++spare) {  // three roots and five tables are needed
+        bench.memory->set_budget(3 + spare);
+        EXPECT_EQ(bench.map(far, 0xa000, kPage), fail(Errno::nomem));
+        EXPECT_EQ(bench.mapped, 0);
+        EXPECT_EQ(bench.table->walk(Iova{0})->paddr, Paddr{0x9000});
+    }
+    bench.memory->set_budget(3 + 8);
+    EXPECT_TRUE(bench.map(far, 0xa000, kPage));
+}
+
+TEST(Radix, a_leaf_of_several_slots_is_one_leaf)
+{
+    Bench<Amdv1> bench{{.levels = 3, .width = 64, .page_sizes = kAmdSizes}};
+    ASSERT_TRUE(bench.map(0x30000, 0x30000, 0x50000));
+    EXPECT_EQ(bench.table->leaves()[16], 1);
+    EXPECT_EQ(bench.table->leaves()[18], 1);
+    auto const leaf = bench.table->walk(Iova{0x5abcd});
+    EXPECT_EQ(leaf->iova, (IovaRange{Iova{0x40000}, Iova{0x7ffff}}));
+    EXPECT_EQ(leaf->paddr, Paddr{0x40000});
+    EXPECT_EQ(bench.map(0x58000, 0, kPage), fail(Errno::addrinuse));
+    EXPECT_EQ(bench.unmap(0x58000, kPage), 0);
+    EXPECT_EQ(bench.unmap(0x30000, 0x10000 + kPage), 0x50000);
+    EXPECT_EQ(bench.table->walk(Iova{0x7f000}), std::nullopt);
+
+    // Over the table that is empty now, and larger than a slot of the level above.
+    ASSERT_TRUE(bench.map(0, 0x4000'0000, 2 * k2MBytes));
+    EXPECT_EQ(bench.table->leaves()[22], 1);
+    EXPECT_TRUE(bench.table->tables_retired());
+}
+
+TEST(Radix, a_leaf_that_cannot_be_split_ends_the_unmap)
+{
+    for (auto const partial : {Partial::splits, Partial::refuses}) {
+        auto shape = Shape<Vtdss>::fixed(3, kAllSizes);
+        shape.partial = partial;
+        Vtd bench{shape};
+        ASSERT_TRUE(bench.map(k2MBytes - kPage, k2MBytes - kPage, kPage + 2 * k2MBytes));
+        bench.memory->set_budget(0);  // no page for the smaller leaves
+        EXPECT_EQ(bench.unmap(k2MBytes - kPage, 2 * kPage), kPage);
+        EXPECT_EQ(bench.unmap(k2MBytes, k2MBytes + kPage), k2MBytes);
+        EXPECT_EQ(bench.unmap(2 * k2MBytes + kPage, kPage), 0);
+        EXPECT_EQ(bench.table->leaves()[21], 1);
+        EXPECT_EQ(bench.unmap(2 * k2MBytes, k2MBytes), k2MBytes);
+    }
+}
+
+TEST(Radix, splitting_keeps_every_attribute_of_the_leaf)
+{
+    auto shape = Shape<Vtdss>::fixed(3, kAllSizes);
+    shape.partial = Partial::splits;
+    Vtd bench{shape};
+    std::uint64_t mapped = 0;
+    ASSERT_TRUE(
+        bench.table->map(Iova{0}, Paddr{k1GBytes}, k1GBytes, Prot::write, Snoop::always, mapped));
+    EXPECT_EQ(bench.unmap(k2MBytes + kPage, kPage), kPage);
+    EXPECT_EQ(bench.word(0), k1GBytes | 0x882);
+    EXPECT_EQ(bench.word(k2MBytes + 2 * kPage), (k1GBytes + k2MBytes + 2 * kPage) | 0x802);
+    EXPECT_EQ(bench.table->walk(Iova{k2MBytes + kPage}), std::nullopt);
+    EXPECT_EQ(bench.table->leaves()[30], 0);
+    EXPECT_EQ(bench.table->leaves()[21], 511);
+    EXPECT_EQ(bench.table->leaves()[12], 511);
 }
 
 }  // namespace

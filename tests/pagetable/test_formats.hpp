@@ -41,7 +41,8 @@ struct Tiny {
     {
         return Paddr{leaf_size(word, level).align_down(word & ~kFlags)};
     }
-    static constexpr Word make_table(Paddr paddr) { return paddr.raw() | kTable | 3; }
+    static constexpr Word leaf_attributes(Word word) { return word & 3; }
+    static constexpr Word make_table(Paddr paddr, unsigned) { return paddr.raw() | kTable | 3; }
     static constexpr Paddr table_paddr(Word word) { return Paddr{word & ~kFlags}; }
     static constexpr Prot prot(Word word, unsigned) { return static_cast<Prot>(word & 3); }
 };

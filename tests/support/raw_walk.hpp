@@ -1,6 +1,6 @@
-// A second reader of VT-d second-stage tables: from raw words to a list of leaves, by the bit table
-// of the VT-d specification (9.10) and nothing of ours. It visits all of a table, where the engine
-// walks to one address.
+// Second readers of page tables: from raw words to a list of leaves, by the bit tables of the
+// specifications and nothing of ours. They visit all of a table, where the engine walks to one
+// address.
 #pragma once
 
 #include <cstdint>
@@ -23,43 +23,116 @@ struct RawTree {
     bool well_formed = true;  // no reserved bit is set
 };
 
-// `height` is 1 for a table of 4 KiB leaves. Pages are read at the address that a word names.
-inline void raw_walk_table(RawTree& tree, std::uint64_t page, unsigned height, std::uint64_t iova,
-                           unsigned rights)
+struct RawWord {
+    enum class Kind : std::uint8_t { empty, table, leaf };
+    Kind kind = Kind::empty;
+    std::uint64_t address = 0;
+    unsigned rights = 0;
+    std::uint64_t bytes = 0;  // of a leaf
+    bool well_formed = true;
+};
+
+// `height` is 1 for a table of the smallest leaves, `span` the bytes behind a slot of it. What a
+// reader says of a leaf of several slots must be the same for each of them.
+
+// VT-d second stage: VT-d specification, 9.10.
+struct VtdReader {
+    static constexpr unsigned kPageLg2 = 12;
+    static constexpr unsigned kIndexLg2 = 9;
+
+    static RawWord read(std::uint64_t word, unsigned height, std::uint64_t span)
+    {
+        RawWord raw;
+        if (word % 4 == 0) return raw;
+        raw.rights = static_cast<unsigned>(word % 4);
+        raw.address = (word >> 12 << 24 >> 24) << 12;  // bits 51:12
+        bool const last = height == 1 || (word >> 7) % 2 == 1;
+        raw.kind = last ? RawWord::Kind::leaf : RawWord::Kind::table;
+        raw.bytes = span;
+        raw.well_formed = !last || (height <= 3 && raw.address % span == 0 && word >> 52 == 0);
+        return raw;
+    }
+};
+
+// AMD host page tables: AMD IOMMU specification, 2.2.3.
+struct AmdReader {
+    static constexpr unsigned kPageLg2 = 12;
+    static constexpr unsigned kIndexLg2 = 9;
+
+    static RawWord read(std::uint64_t word, unsigned height, std::uint64_t span)
+    {
+        RawWord raw;
+        if (word % 2 == 0) return raw;
+        raw.rights = static_cast<unsigned>((word >> 61) % 4);
+        std::uint64_t const field = word << 12 >> 24 << 12;  // bits 51:12
+        auto const next = static_cast<unsigned>((word >> 9) % 8);
+        raw.address = field;
+        raw.bytes = span;
+        if (next != 0 && next != 7) {
+            raw.kind = RawWord::Kind::table;
+            raw.well_formed =
+                next == height - 1 && raw.rights == 3 && (word & 0x9ff0'0000'0000'01fe) == 0;
+            return raw;
+        }
+        raw.kind = RawWord::Kind::leaf;
+        if (next == 7) {
+            raw.bytes = 0x2000;
+            for (unsigned bit = 12; (field >> bit) % 2 == 1; ++bit) raw.bytes *= 2;
+            raw.address = field / raw.bytes * raw.bytes;
+        }
+        raw.well_formed = raw.address % raw.bytes == 0 && raw.bytes % span == 0 &&
+                          raw.bytes / span < 512 && (next == 0 || raw.bytes > span) &&
+                          (word & 0x9ff0'0000'0000'01fe) == 0x1000'0000'0000'0000;
+        return raw;
+    }
+};
+
+template <class Reader>
+void raw_walk_table(RawTree& tree, std::uint64_t page, unsigned height, std::uint64_t iova,
+                    unsigned rights)
 {
     ++tree.tables;
     auto const* words = reinterpret_cast<std::uint64_t const*>(page);
-    std::uint64_t const span = 4096ULL << (9 * (height - 1));
-    for (int slot = 0; slot < 512; ++slot, iova += span) {
-        std::uint64_t const word = words[slot];
-        unsigned const here = rights & static_cast<unsigned>(word % 4);
-        if (word % 4 == 0) continue;
-        std::uint64_t const address = (word >> 12 << 24 >> 24) << 12;  // bits 51:12
-        bool const last = height == 1 || (word >> 7) % 2 == 1;
-        if (!last) {
-            raw_walk_table(tree, address, height - 1, iova, here);
-        } else {
-            if (height > 3 || address % span != 0 || word >> 52 != 0) tree.well_formed = false;
-            tree.leaves.push_back({iova, span, address, here});
+    std::uint64_t const span = std::uint64_t{1}
+                               << (Reader::kPageLg2 + Reader::kIndexLg2 * (height - 1));
+    for (std::uint64_t slot = 0; slot < 1U << Reader::kIndexLg2;) {
+        RawWord const raw = Reader::read(words[slot], height, span);
+        tree.well_formed = tree.well_formed && raw.well_formed;
+        std::uint64_t slots = 1;
+        if (raw.kind == RawWord::Kind::table) {
+            raw_walk_table<Reader>(tree, raw.address, height - 1, iova + slot * span,
+                                   rights & raw.rights);
+        } else if (raw.kind == RawWord::Kind::leaf) {
+            tree.leaves.push_back(
+                {iova + slot * span, raw.bytes, raw.address, rights & raw.rights});
+            slots = raw.bytes / span;
+            for (std::uint64_t i = 1; i < slots; ++i)
+                if (words[slot + i] != words[slot]) tree.well_formed = false;
         }
+        slot += slots;
     }
 }
 
-inline RawTree raw_walk(std::uint64_t root, unsigned levels)
+template <class Reader = VtdReader>
+RawTree raw_walk(std::uint64_t root, unsigned levels)
 {
     RawTree tree;
-    raw_walk_table(tree, root, levels, 0, 3);
+    raw_walk_table<Reader>(tree, root, levels, 0, 3);
     return tree;
 }
 
 // The word that holds the translation of `iova`, or where the walk to it ends.
-inline std::uint64_t& raw_word(std::uint64_t root, unsigned levels, std::uint64_t iova)
+template <class Reader = VtdReader>
+std::uint64_t& raw_word(std::uint64_t root, unsigned levels, std::uint64_t iova)
 {
     std::uint64_t page = root;
     for (unsigned height = levels;; --height) {
-        auto& word = reinterpret_cast<std::uint64_t*>(page)[(iova >> (3 + 9 * height)) % 512];
-        if (height == 1 || word % 4 == 0 || (word >> 7) % 2 == 1) return word;
-        page = (word >> 12 << 24 >> 24) << 12;
+        unsigned const shift = Reader::kPageLg2 + Reader::kIndexLg2 * (height - 1);
+        std::uint64_t const slot = (iova >> shift) % (1U << Reader::kIndexLg2);
+        auto& word = reinterpret_cast<std::uint64_t*>(page)[slot];
+        RawWord const raw = Reader::read(word, height, std::uint64_t{1} << shift);
+        if (raw.kind != RawWord::Kind::table || height == 1) return word;
+        page = raw.address;
     }
 }
 

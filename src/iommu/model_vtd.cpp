@@ -1,0 +1,51 @@
+// VT-d, second stage: 3, 4 or 5 levels.
+#include <string>
+#include <utility>
+
+#include "iommu/model.hpp"
+#include "iommu/radix_domain.hpp"
+#include "pagetable/vtdss.hpp"
+
+namespace pinfold::iommu {
+namespace {
+
+using pagetable::Vtdss;
+
+// Adjusted guest address widths: 9 bits for each level above the page.
+std::optional<unsigned> levels_of(unsigned width)
+{
+    for (unsigned levels = Vtdss::kMinLevels; levels <= Vtdss::kMaxLevels; ++levels)
+        if (Vtdss::kGranuleLg2 + Vtdss::kSlotsLg2 * levels == width) return levels;
+    return std::nullopt;
+}
+
+bool possible(Iommu::Options const& options)
+{
+    PageSizes const all{k4K.bytes() | k2M.bytes() | k1G.bytes()};
+    return levels_of(options.address_width) && options.page_sizes.has(k4K) &&
+           (options.page_sizes & all) == options.page_sizes;
+}
+
+std::optional<PageSize> table_page(Iommu::Options const&) { return k4K; }
+
+unsigned paddr_bits(Iommu::Options const&) { return Vtdss::kPaddrBits; }
+
+// Before 7.3 the driver sets R in every leaf, so what is mapped WRITE only can be read.
+Result<std::unique_ptr<Domain>> create_domain(Iommu const& iommu,
+                                              std::shared_ptr<pagetable::TableMemory> memory)
+{
+    Iommu::Options const& options = iommu.options();
+    unsigned const levels = levels_of(options.address_width).value();
+    return RadixDomain<Vtdss>::create(
+        iommu, std::move(memory),
+        {.shape = pagetable::Shape<Vtdss>::fixed(levels, options.page_sizes),
+         .can_enforce_coherency = options.enforces_coherency,
+         .format = "VT-d second stage, " + std::to_string(levels) + " levels",
+         .always = options.kernel < Kernel::v7_3 ? Prot::read : Prot::none});
+}
+
+}  // namespace
+
+ModelRules const kVtd{possible, table_page, paddr_bits, create_domain};
+
+}  // namespace pinfold::iommu

@@ -1,0 +1,180 @@
+// Random maps and unmaps on tables of every hardware format beside the slow model; after each, a
+// second reader walks all raw words.
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <random>
+
+#include "pagetable/amdv1.hpp"
+#include "pagetable/leaf_model.hpp"
+#include "pagetable/radix.hpp"
+#include "pagetable/vtdss.hpp"
+#include "support/raw_walk.hpp"
+
+namespace pinfold::pagetable {
+namespace {
+
+constexpr std::uint64_t kPage = 0x1000;
+constexpr std::uint64_t k2MBytes = 0x200000;
+constexpr std::uint64_t k1GBytes = 0x40000000;
+
+std::uint64_t seed()
+{
+    char const* const given = std::getenv("PINFOLD_SEED");
+    return given != nullptr ? std::strtoull(given, nullptr, 0) : std::random_device{}();
+}
+
+struct Request {
+    std::uint64_t iova;
+    std::uint64_t paddr;
+    std::uint64_t size;
+    Prot prot;
+};
+
+// What requests are multiples of.
+struct Units {
+    std::uint64_t page;
+    std::uint64_t middle;
+    std::uint64_t large;
+};
+
+class Script {
+public:
+    Script(std::uint64_t seed, Units units, std::uint64_t last)
+        : random_{seed}, units_{units}, last_{last}
+    {
+    }
+
+    // Near places where tables meet, in one of three granularities; lined up with the paddr or not.
+    Request next()
+    {
+        auto const [page, middle, large] = units_;
+        std::array const edges{2 * large, 512 * large, std::uint64_t{0}, 0 - 2 * large,
+                               large + 5 * middle};
+        std::uint64_t const unit = std::array{page, page, middle, large}[pick(4)];
+        std::uint64_t const size =
+            unit * (1 + pick(unit == large ? 2 : 20)) + (pick(4) == 0 ? page * pick(3) : 0);
+        std::uint64_t const edge = edges[pick(edges.size())] & last_;
+        std::uint64_t iova = edge + unit * pick(4) - (pick(2) == 0 ? unit * 2 : 0);
+        if (pick(4) == 0) iova += page * pick(600);
+        std::uint64_t paddr = (iova & (4 * large - 1)) + 8 * large;
+        if (unit == page && pick(2) == 0) paddr += page * pick(4);
+        return {iova & last_, paddr, size, static_cast<Prot>(1 + pick(3))};
+    }
+    std::uint64_t pick(std::uint64_t n) { return random_() % n; }
+
+private:
+    std::mt19937_64 random_;
+    Units units_;
+    std::uint64_t last_;
+};
+
+template <PageTableFormat F, class Reader>
+void expect_same(RadixTable<F> const& table, test::LeafModel const& model)
+{
+    auto const raw = test::raw_walk<Reader>(table.root().raw(), table.levels());
+    ASSERT_TRUE(raw.well_formed);
+    ASSERT_EQ(raw.leaves.size(), model.leaves().size());
+    auto expected = model.leaves().begin();
+    std::array<std::uint64_t, 64> counts{};
+    for (auto const& leaf : raw.leaves) {
+        auto const& [iova, wanted] = *expected++;
+        ASSERT_EQ(leaf.iova, iova);
+        ASSERT_EQ(leaf.bytes, wanted.bytes);
+        ASSERT_EQ(leaf.paddr, wanted.paddr);
+        ASSERT_EQ(leaf.rights, static_cast<unsigned>(wanted.prot));
+        auto const walked = table.walk(Iova{iova + wanted.bytes - 1});
+        ASSERT_TRUE(walked);
+        ASSERT_EQ(walked->iova.start.raw(), iova);
+        ASSERT_EQ(walked->paddr.raw(), wanted.paddr);
+        ++counts[static_cast<unsigned>(std::countr_zero(wanted.bytes))];
+    }
+    ASSERT_EQ(counts, table.leaves());
+}
+
+// Many small leaves are slow to look at: large requests only where there are large leaves.
+std::uint64_t largest_request(Units units, PageSizes sizes)
+{
+    if ((sizes.bitmap() & units.large) != 0) return ~std::uint64_t{0};
+    return (sizes.bitmap() & units.middle) != 0 ? 20 * units.middle : 600 * units.page;
+}
+
+template <PageTableFormat F, class Reader>
+void agrees_with_the_model_and_the_second_reader(Shape<F> const& shape, Units units)
+{
+    std::uint64_t const seed_here = seed();
+    SCOPED_TRACE("PINFOLD_SEED=" + std::to_string(seed_here));
+    std::printf("PINFOLD_SEED=%llu\n", static_cast<unsigned long long>(seed_here));
+
+    auto const page = PageSize::lg2_of(F::kSlotsLg2 + 3);
+    auto const memory = TableMemory::create(page, TableMemory::kUnlimited).value();
+    auto table = RadixTable<F>::create(memory, shape).value();
+    std::uint64_t const last = table->aperture().last.raw();
+    Script script{seed_here, units, last};
+    test::LeafModel model{shape.page_sizes, last, shape.partial};
+    std::vector<Request> mapped_requests;
+    for (int step = 0; step < 600; ++step) {
+        Request request = script.next();
+        request.size = std::min(request.size, largest_request(units, shape.page_sizes));
+        if (script.pick(5) < 2) {
+            std::uint64_t mapped = 0;
+            std::uint64_t expected = 0;
+            auto const done = table->map(Iova{request.iova}, Paddr{request.paddr}, request.size,
+                                         request.prot, Snoop::as_asked, mapped);
+            // What the format makes of the rights that were asked for.
+            Prot const prot = F::prot(F::attributes(request.prot, Snoop::as_asked), 0);
+            ASSERT_EQ(done, model.map(request.iova, request.paddr, request.size, prot, expected));
+            ASSERT_EQ(mapped, expected);
+            mapped_requests.push_back(request);
+        } else {
+            // Half of the time what was mapped earlier, or a little of it.
+            if (!mapped_requests.empty() && script.pick(2) == 0)
+                request = mapped_requests[script.pick(mapped_requests.size())];
+            if (script.pick(4) == 0) request.size = units.page;
+            if (script.pick(8) == 0) request.iova += units.page * script.pick(3);
+            ASSERT_EQ(table->unmap(Iova{request.iova}, request.size),
+                      model.unmap(request.iova, request.size));
+        }
+        ASSERT_NO_FATAL_FAILURE((expect_same<F, Reader>(*table, model)));
+        if (script.pick(3) == 0) table->release_tables();
+    }
+    table->release_tables();
+    EXPECT_EQ(test::raw_walk<Reader>(table->root().raw(), table->levels()).tables,
+              memory->pages_in_use());
+    table.reset();
+    EXPECT_EQ(memory->pages_in_use(), 0);
+}
+
+constexpr Units k4KUnits{kPage, k2MBytes, k1GBytes};
+
+class VtdssRandom : public testing::TestWithParam<std::tuple<unsigned, std::uint64_t>> {};
+
+TEST_P(VtdssRandom, agrees_with_the_model_and_the_second_reader)
+{
+    auto const [levels, bitmap] = GetParam();
+    agrees_with_the_model_and_the_second_reader<Vtdss, test::VtdReader>(
+        Shape<Vtdss>::fixed(levels, PageSizes{bitmap}), k4KUnits);
+}
+
+INSTANTIATE_TEST_SUITE_P(LevelsAndSizes, VtdssRandom,
+                         testing::Combine(testing::Values(3U, 4U, 5U),
+                                          testing::Values(kPage, kPage | k2MBytes, kPage | k1GBytes,
+                                                          kPage | k2MBytes | k1GBytes)));
+
+class Amdv1Random : public testing::TestWithParam<std::tuple<unsigned, std::uint64_t>> {};
+
+TEST_P(Amdv1Random, agrees_with_the_model_and_the_second_reader)
+{
+    auto const [width, bitmap] = GetParam();
+    agrees_with_the_model_and_the_second_reader<Amdv1, test::AmdReader>(
+        {.levels = 3, .width = width, .page_sizes = PageSizes{bitmap}}, k4KUnits);
+}
+
+INSTANTIATE_TEST_SUITE_P(WidthsAndSizes, Amdv1Random,
+                         testing::Combine(testing::Values(32U, 39U, 48U, 57U, 64U),
+                                          testing::Values(kPage, 0xffff'ff7f'ffff'f000,
+                                                          kPage | k2MBytes | k1GBytes,
+                                                          0x4040'1000 | 0x11'0000)));
+
+}  // namespace
+}  // namespace pinfold::pagetable
