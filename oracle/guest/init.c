@@ -104,12 +104,36 @@ struct source {
     char line[8192];
 };
 
+// "... map: IOMMU: iova=0x10000 - 0x11000 paddr=0x5000 size=4096" becomes "map 10000 5000 1000",
+// and
+// "... unmap: IOMMU: iova=0x10000 - 0x11000 size=4096 unmapped_size=4096" "unmap 10000 1000 1000":
+// the console is slow. What looks otherwise stays as it is.
+static void trace_frame(char const* line, size_t size)
+{
+    char text[512];
+    snprintf(text, sizeof text, "%.*s", (int)size, line);
+    unsigned long iova, paddr, bytes, unmapped;
+    char const* const map = strstr(text, " map: ");
+    char const* const unmap = strstr(text, " unmap: ");
+    if (map &&
+        sscanf(map, " map: IOMMU: iova=%lx - 0x%*x paddr=%lx size=%lu", &iova, &paddr, &bytes) == 3)
+        framef('T', "map %lx %lx %lx", iova, paddr, bytes);
+    else if (unmap && sscanf(unmap, " unmap: IOMMU: iova=%lx - 0x%*x size=%lu unmapped_size=%lu",
+                             &iova, &bytes, &unmapped) == 3)
+        framef('T', "unmap %lx %lx %lx", iova, bytes, unmapped);
+    else
+        frame('T', line, size);
+}
+
 static void emit_lines(struct source* source)
 {
     size_t start = 0;
     for (size_t i = 0; i < source->size; ++i) {
         if (source->line[i] != '\n') continue;
-        frame(source->kind, source->line + start, i - start);
+        if (source->kind == 'T')
+            trace_frame(source->line + start, i - start);
+        else
+            frame(source->kind, source->line + start, i - start);
         start = i + 1;
     }
     memmove(source->line, source->line + start, source->size - start);

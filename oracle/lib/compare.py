@@ -30,14 +30,19 @@ def _log(outcome: frames.Outcome) -> list[str]:
 
 def differences(real: frames.Outcome, mine: frames.Outcome) -> list[str]:
     """Empty if both printed, ended and used their IOMMU in the same way. Both are prepared as for a recording."""
-    found = textdiff.lines(_output(real), _output(mine))
-    if real.trace or mine.trace:
-        traced = textdiff.lines(real.trace, mine.trace)
-        found += ["IOMMU calls:", *traced] if traced else []
+    found = _cut(textdiff.lines(_output(real), _output(mine)))
+    traced = textdiff.lines(real.trace, mine.trace)
+    found += ["IOMMU calls:", *_cut(traced)] if traced else []
     if found:
         logs = textdiff.lines(_log(real), _log(mine))
-        found += ["log:", *logs] if logs else []
+        found += ["log:", *_cut(logs)] if logs else []
     return found
+
+
+def _cut(lines: list[str]) -> list[str]:
+    if len(lines) <= _SHOWN:
+        return lines
+    return [*lines[:_SHOWN], f"... and {len(lines) - _SHOWN} more lines"]
 
 
 def report(cell_name: str, probe: str, real: list[frames.Outcome], mine: list[frames.Outcome], tally: Tally) -> None:
@@ -54,7 +59,5 @@ def report(cell_name: str, probe: str, real: list[frames.Outcome], mine: list[fr
     print(f"{verdict} {cell_name:24} {probe:16} {len(real):3} runs {lines:7} lines", flush=True)
     for name, found in differing:
         print(f"  -- {name}: - kernel, + pinfold")
-        for line in found[:_SHOWN]:
+        for line in found:
             print(f"  {line}")
-        if len(found) > _SHOWN:
-            print(f"  ... and {len(found) - _SHOWN} more lines; oracle/run shows all")

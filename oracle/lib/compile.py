@@ -14,7 +14,7 @@ _FLAGS = ["-std=c11", "-O1", "-g0", "-Wall", "-Wextra", "-pthread"]
 def source_hash(source: pathlib.Path) -> str:
     """Of a probe and of the headers beside it: what a recording is a recording of."""
     digest = hashlib.sha256()
-    for path in [source, *sorted(source.parent.glob("*.h"))]:
+    for path in [source, *sorted(PROBES.glob("*.h"))]:
         digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()
 
@@ -28,7 +28,7 @@ def program(source: pathlib.Path, compiler: str, static: bool) -> pathlib.Path:
     if result.exists():
         return result
     unfinished = result.with_suffix(".new")
-    done = subprocess.run([compiler, *flags, source, "-o", unfinished], capture_output=True, text=True)
+    done = subprocess.run([compiler, *flags, "-I", PROBES, source, "-o", unfinished], capture_output=True, text=True)
     if done.returncode != 0:
         raise say.Refusal(f"{source} does not compile:\n{done.stderr}")
     if done.stderr:

@@ -34,8 +34,10 @@ class Plan:
 
 
 def plan(cell: cells.Cell, seed: int = streams.QUICK_SEED, blocks: int = streams.QUICK_BLOCKS,
-         only: list[str] | None = None) -> Plan:
+         only: list[str] | None = None, trace: bool = False) -> Plan:
     chosen = [probe for probe in probes.directed() if probe.runs_in(cell) and (not only or probe.name in only)]
+    for probe in chosen:
+        probe.trace = probe.trace or trace
     with_random = not only or probes.RANDOM in only
     return Plan(chosen, seed, blocks if with_random else 0)
 

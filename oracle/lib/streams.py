@@ -50,12 +50,13 @@ def blocks(outcomes: list[frames.Outcome]) -> dict[int, Block]:
 
 @dataclasses.dataclass
 class Verdict:
-    operations: int  # that both sides ran and agreed or disagreed on
+    operations: int
+    blocks: int
     differing: list[int]  # numbers of blocks
 
     @property
     def text(self) -> str:
-        return f"{self.operations} operations, {len(self.differing)} differing blocks"
+        return f"{self.operations} operations, {len(self.differing)} of {self.blocks} blocks differ"
 
 
 def judge(real: list[frames.Outcome], mine: list[frames.Outcome]) -> Verdict:
@@ -67,7 +68,7 @@ def judge(real: list[frames.Outcome], mine: list[frames.Outcome]) -> Verdict:
     wanted = blocks(real)
     got = blocks(mine)
     differing = [number for number, block in wanted.items() if got.get(number) != block]
-    return Verdict(sum(block.operations for block in wanted.values()), differing)
+    return Verdict(sum(block.operations for block in wanted.values()), len(wanted), differing)
 
 
 def show(cell: cells.Cell, seed: int, differing: list[int]) -> None:

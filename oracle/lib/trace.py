@@ -9,16 +9,10 @@ import hashlib
 import re
 from collections.abc import Iterator
 
-_EVENT = re.compile(
-    r"(?:^|: )(?P<kind>map|unmap): (?:IOMMU: )?iova=(?P<iova>0x[0-9a-f]+)(?: - 0x[0-9a-f]+)?"
-    r"(?: paddr=(?P<paddr>0x[0-9a-f]+))? size=(?P<size>\w+)(?: unmapped_size=(?P<unmapped>\w+))?")
-_OURS = re.compile(r"^(?P<kind>map|unmap) iova=(?P<iova>0x[0-9a-f]+)(?: paddr=(?P<paddr>0x[0-9a-f]+))?"
-                   r" size=(?P<size>\w+)(?: unmapped_size=(?P<unmapped>\w+))?")
+_GUEST = re.compile(r"(map|unmap) ([0-9a-f]+) ([0-9a-f]+) ([0-9a-f]+)")
+_OURS = re.compile(r"(map) iova=0x([0-9a-f]+) paddr=0x([0-9a-f]+) size=0x([0-9a-f]+)"
+                   r"|(unmap) iova=0x([0-9a-f]+) size=0x([0-9a-f]+) unmapped_size=0x([0-9a-f]+)")
 _UNIT = 4096
-
-
-def _number(text: str | None) -> int:
-    return int(text, 0) if text else 0
 
 
 Event = tuple[str, int, int, int, int]  # kind, iova, paddr, size, unmapped size
@@ -26,11 +20,13 @@ Event = tuple[str, int, int, int, int]  # kind, iova, paddr, size, unmapped size
 
 def parse(lines: list[str]) -> Iterator[Event]:
     for line in lines:
-        found = _OURS.match(line) or _EVENT.search(line)
+        found = _GUEST.fullmatch(line) or _OURS.fullmatch(line)
         if found is None:
             yield ("?" + line, 0, 0, 0, 0)
             continue
-        yield (found["kind"], *(_number(found[name]) for name in ("iova", "paddr", "size", "unmapped")))
+        kind, *numbers = (text for text in found.groups() if text is not None)
+        first, second, third = (int(text, 16) for text in numbers)
+        yield (kind, first, second, third, 0) if kind == "map" else (kind, first, 0, second, third)
 
 
 def _stretches(events: Iterator[Event]) -> Iterator[list[Event]]:

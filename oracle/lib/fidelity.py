@@ -1,0 +1,83 @@
+"""The table in docs/fidelity.md: what `--long` runs found, cell by cell. It is written from fidelity.json, never by hand."""
+
+import datetime
+import json
+import subprocess
+
+from . import cells, compile, say, streams
+
+_DATA = compile.ORACLE / "fidelity.json"
+_PAGE = compile.ORACLE.parent / "docs" / "fidelity.md"
+_BEGIN = "<!-- written by ./dev oracle --long: what stands between these lines is not typed -->"
+_END = "<!-- end of what ./dev oracle --long wrote -->"
+_NEW_PAGE = f"""# Fidelity
+
+Random streams of Type1 calls, run on real kernels in QEMU and under `pinfold run`, compared line by line (by hashes of blocks of 1000 operations). `oracle/README.md`
+says how; `./dev oracle --long` repeats it.
+
+{_BEGIN}
+{_END}
+"""
+
+
+def _load() -> dict[str, dict]:
+    return json.loads(_DATA.read_text()) if _DATA.exists() else {}
+
+
+def _commit() -> str:
+    def git(*words: str) -> str:
+        return subprocess.run(["git", *words], cwd=compile.ORACLE, capture_output=True, text=True, check=True).stdout.strip()
+
+    return git("rev-parse", "--short=10", "HEAD") + ("+" if git("status", "--porcelain", "--", "../src") else "")
+
+
+def note(cell: cells.Cell, seed: int, verdict: streams.Verdict, uname: str) -> None:
+    """Keeps the result of one cell, in place of an earlier one."""
+    data = _load()
+    data[cell.name] = {
+        "kernel": uname.split()[0],
+        "operations": verdict.operations,
+        "blocks": verdict.blocks,
+        "differing_blocks": len(verdict.differing),
+        "seed": seed,
+        "commit": _commit(),
+        "date": datetime.date.today().isoformat(),
+    }
+    _DATA.write_text(json.dumps(data, indent=1, sort_keys=True) + "\n")
+
+
+def _row(cell: cells.Cell, result: dict | None) -> str:
+    if result is None:
+        return f"| {cell.machine.name} | {cell.generation} | not run | not run | | | |"
+    return (f"| {cell.machine.name} | {result['kernel']} | {result['operations']:,} | {_found(result)} | {result['seed']} "
+            f"| {result['commit']} | {result['date']} |")
+
+
+def _found(result: dict) -> str:
+    differing = result["differing_blocks"]
+    return f"in {differing} of {result['blocks']} blocks" if differing else "0"
+
+
+def _table() -> str:
+    data = _load()
+    head = "| machine | kernel | operations | differences | seed | Pinfold | date |\n|---|---|---|---|---|---|---|\n"
+    return head + "".join(_row(cell, data.get(cell.name)) + "\n" for cell in cells.CELLS)
+
+
+def _page_with_table() -> str:
+    page = _PAGE.read_text() if _PAGE.exists() else _NEW_PAGE
+    before, begin, rest = page.partition(_BEGIN)
+    _, end, after = rest.partition(_END)
+    if not begin or not end:
+        raise say.Refusal(f"{_PAGE} has lost the lines that the table stands between")
+    return f"{before}{_BEGIN}\n{_table()}{_END}{after}"
+
+
+def write_page() -> None:
+    _PAGE.write_text(_page_with_table())
+
+
+def check_page() -> None:
+    """Refuses a table that says something else than the runs did."""
+    if not _PAGE.exists() or _PAGE.read_text() != _page_with_table():
+        raise say.Refusal("docs/fidelity.md does not hold what oracle/fidelity.json does: ./dev oracle --table writes it")
