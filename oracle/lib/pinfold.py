@@ -64,11 +64,11 @@ def _end(code: int) -> str:
     return f"signal {-code}" if code < 0 else f"exit {code}"
 
 
-def _run(command: list[str], job: jobs.Job, folder: pathlib.Path) -> tuple[bytes, bytes, str]:
+def _run(command: list[str], job: jobs.Job, folder: pathlib.Path, environment: dict[str, str]) -> tuple[bytes, bytes, str]:
     (folder / "stdin").write_bytes(job.stdin or b"")
     with (folder / "stdin").open("rb") as stdin:
         child = subprocess.Popen(command, stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=folder,
-                                 start_new_session=True)
+                                 start_new_session=True, env=os.environ | environment)
         try:
             out, err = child.communicate(timeout=job.seconds)
         except subprocess.TimeoutExpired:
@@ -78,7 +78,7 @@ def _run(command: list[str], job: jobs.Job, folder: pathlib.Path) -> tuple[bytes
     return out, err, _end(child.returncode)
 
 
-def run(cell: cells.Cell, job: jobs.Job, build: Build = DEFAULT) -> frames.Outcome:
+def run(cell: cells.Cell, job: jobs.Job, build: Build = DEFAULT, environment: dict[str, str] | None = None) -> frames.Outcome:
     with tempfile.TemporaryDirectory(prefix="pinfold-oracle.") as name:
         folder = pathlib.Path(name)
         (folder / "machine.toml").write_text(_machine(cell, job))
@@ -86,7 +86,7 @@ def run(cell: cells.Cell, job: jobs.Job, build: Build = DEFAULT) -> frames.Outco
             disk.truncate(_DISK_BYTES)
         outcome = frames.Outcome(job.name)
         began = time.monotonic()
-        outcome.out, outcome.err, outcome.end = _run(_command(build, job, folder), job, folder)
+        outcome.out, outcome.err, outcome.end = _run(_command(build, job, folder), job, folder, environment or {})
         outcome.seconds = time.monotonic() - began
         outcome.log = [(4, line) for line in _lines(folder / "log")]
         outcome.trace = _lines(folder / "trace")

@@ -1,0 +1,131 @@
+"""Breaks each check of Type1 in turn and sees whether the kernels' recorded answers notice."""
+
+import concurrent.futures
+import dataclasses
+import os
+import pathlib
+import shutil
+import subprocess
+
+from . import cache, cells, compare, compile, frames, jobs, live, mutants, pinfold, recording, say, streams
+
+_ROOT = compile.ORACLE.parent
+# Where the checks of Type1 are.
+_SOURCES = ["src/type1/*.cpp", "src/type1/*.hpp", "src/uapi/container_file.cpp", "src/uapi/group_file.cpp",
+            "src/uapi/info_encoding.cpp", "src/uapi/user_memory.cpp"]
+_TARGETS = ["pinfold", "libpinfold.so", "libpinfold-paths.so", "libpinfold-engine.so"]
+# In this order: the first that notices is enough.
+_CELLS = ["vtd-7.3", "vtd-6.1", "arm64-64k-iommu4k-6.1", "amdvi-6.12", "amdvi-6.1", "arm64-64k-virtio-6.1"]
+_SECONDS = 20  # a mutant that never ends is caught too
+_EQUIVALENT = compile.ORACLE / "equivalent-mutants"
+
+
+def _copy(folder: pathlib.Path) -> None:
+    """The tree without its builds. What did not change keeps its time, so that a second run builds little."""
+    listed = subprocess.run(["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=_ROOT,
+                            check=True, capture_output=True).stdout.decode().split("\0")
+    for name in filter(None, listed):
+        source, target = _ROOT / name, folder / name
+        if source.is_file() and not target.exists() or source.is_file() and source.stat().st_mtime > target.stat().st_mtime:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(source, target)
+
+
+def _build() -> tuple[pinfold.Build, list[mutants.Mutant]]:
+    folder = cache.root() / "mutants" / "tree"
+    _copy(folder)
+    rewriter = mutants.Rewriter()
+    (folder / "src/base/mutation.hpp").write_text(mutants.HEADER)
+    for pattern in _SOURCES:
+        for source in sorted(_ROOT.glob(pattern)):
+            name = str(source.relative_to(_ROOT))
+            text = rewriter.rewrite(name, source.read_text())
+            if (folder / name).read_text() != text:
+                (folder / name).write_text(text)
+    say.step(f"building {len(rewriter.mutants)} mutants in one")
+    environment = os.environ | {"CCACHE_BASEDIR": str(folder), "CCACHE_NOHASHDIR": "1"}
+    for command in (["cmake", "--preset", "release", "-DCMAKE_CXX_FLAGS=-w"], ["nice", "ninja", "-C", "build", *_TARGETS]):
+        done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+        if done.returncode != 0:
+            raise say.Refusal(f"the mutants do not build:\n{done.stdout[-4000:]}{done.stderr[-2000:]}")
+    return pinfold.Build(folder / "build"), rewriter.mutants
+
+
+@dataclasses.dataclass
+class _Detector:
+    """One run of a probe that the unbroken build answers as the kernel did."""
+
+    cell: cells.Cell
+    job: jobs.Job
+    real: frames.Outcome
+
+    def notices(self, build: pinfold.Build, number: int) -> bool:
+        mine = recording.prepared(pinfold.run(self.cell, self.job, build, {"PINFOLD_MUTANT": str(number)}))
+        return bool(compare.differences(self.real, mine))
+
+
+def _recorded(cell: cells.Cell) -> list[tuple[jobs.Job, frames.Outcome]]:
+    found = []
+    for probe in live.plan(cell).probes:
+        found += zip(probe.jobs(), recording.read(cell, probe.source).outcomes, strict=True)
+    return found + list(zip(streams.block_jobs(streams.QUICK_SEED, 0, streams.QUICK_BLOCKS), streams.recorded(cell)))
+
+
+def _detectors(build: pinfold.Build) -> list[_Detector]:
+    found = []
+    for name in _CELLS:
+        cell = cells.find(name)
+        candidates = [_Detector(cell, dataclasses.replace(job, seconds=_SECONDS), real) for job, real in _recorded(cell)]
+        with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+            differs = pool.map(lambda detector: detector.notices(build, 0), candidates)
+        good = [detector for detector, differing in zip(candidates, differs) if not differing]
+        say.step(f"{cell.name}: {len(good)} of {len(candidates)} runs agree with the kernel and can notice a mutant")
+        found += good
+    if not found:
+        raise say.Refusal("no run agrees with a kernel's recording: nothing could notice a mutant")
+    return found
+
+
+class _Hunt:
+    """Tries first what has caught most so far."""
+
+    def __init__(self, build: pinfold.Build, detectors: list[_Detector]) -> None:
+        self._build = build
+        self._caught = {id(detector): 0 for detector in detectors}
+        self._detectors = detectors
+
+    def catches(self, mutant: mutants.Mutant) -> _Detector | None:
+        order = sorted(self._detectors, key=lambda detector: -self._caught[id(detector)])
+        for detector in order:
+            if detector.notices(self._build, mutant.number):
+                self._caught[id(detector)] += 1
+                return detector
+        return None
+
+
+def _equivalent() -> dict[str, str]:
+    """Mutants that answer as the original does, by their key; the reason stands behind ` # `."""
+    if not _EQUIVALENT.exists():
+        return {}
+    lines = [line.partition(" # ") for line in _EQUIVALENT.read_text().splitlines() if line and not line.startswith("#")]
+    return {key.strip(): reason for key, _, reason in lines}
+
+
+def run() -> int:
+    build, found = _build()
+    hunt = _Hunt(build, _detectors(build))
+    known = _equivalent()
+    survivors = []
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        for mutant, detector in zip(found, pool.map(hunt.catches, found)):
+            if detector is not None:
+                print(f"caught   {mutant.name}   by {detector.cell.name} {detector.job.name}", flush=True)
+            elif mutant.key in known:
+                print(f"the same {mutant.name}   ({known[mutant.key]})", flush=True)
+            else:
+                survivors.append(mutant)
+                print(f"SURVIVES {mutant.name}", flush=True)
+    print(f"oracle: {len(found)} mutants, {len(survivors)} survive")
+    for mutant in survivors:
+        print(f"  {mutant.name}")
+    return 1 if survivors or not found else 0
