@@ -1,5 +1,6 @@
 #include "host/locked_memory.hpp"
 
+#include <algorithm>
 #include <cassert>
 #include <limits>
 
@@ -48,6 +49,13 @@ bool LockedMemory::exceeds(std::uint64_t pages, LockCap cap) const
     if (wanted <= limit_pages()) return false;
     raise_to(needed_pages_, wanted);
     return true;
+}
+
+std::uint64_t LockedMemory::excess(std::uint64_t pages, LockCap cap) const
+{
+    if (unlimited(cap)) return 0;
+    std::uint64_t const wanted = saturating_sum(saturating_sum(charged(), mlocked_pages()), pages);
+    return wanted - std::min(wanted, limit_pages());
 }
 
 Result<> LockedMemory::charge(std::uint64_t pages, LockCap cap)

@@ -34,6 +34,10 @@ public:
     // REQUIRES: nothing is kept between this and charge(); charge() decides.
     bool exceeds(std::uint64_t pages, LockCap cap) const;
 
+    // By how many pages `pages` more would pass the limit; 0: by none. For locks that are the
+    // kernel's to carry out: mlock() and MAP_LOCKED count on the same counter.
+    std::uint64_t excess(std::uint64_t pages, LockCap cap) const;
+
     // Adds `pages`. ENOMEM: that would pass the limit and `cap` is no; nothing is charged.
     Result<> charge(std::uint64_t pages, LockCap cap);
     void uncharge(std::uint64_t pages);

@@ -28,6 +28,9 @@ extern "C" {
 /* munmap(2) and the like; madvise(MADV_DONTNEED); madvise(MADV_REMOVE). */
 enum pinfold_leaving { PINFOLD_UNMAP, PINFOLD_DISCARD, PINFOLD_PUNCH };
 
+/* mlock(2); mmap(2) of locked memory. */
+enum pinfold_locking { PINFOLD_MLOCK, PINFOLD_MAP_LOCKED };
+
 struct pinfold_engine {
     /* Calls on descriptors of ours. mmap gives the address. */
     long (*ioctl)(int fd, unsigned long request, unsigned long arg);
@@ -51,6 +54,12 @@ struct pinfold_engine {
     long (*leaving)(void* address, size_t size, enum pinfold_leaving how);
     /* mremap(2) as a whole, because pinned pages move with it. */
     long (*mremap)(void* address, size_t size, size_t new_size, int flags, void* new_address);
+    /* [address, address + size) is about to be mlock()ed, or `size` bytes mapped locked. < 0: the
+     * account of locked memory has no room for it, with that errno. */
+    long (*locking)(void const* address, size_t size, enum pinfold_locking how);
+    /* `fd` was just opened as a process's status file: what it says of locked memory becomes what
+     * Linux would say. */
+    void (*status)(int fd);
     /* 1: the range holds a BAR, whose protection is not the client's to change. */
     long (*guards)(void* address, size_t size);
 

@@ -16,6 +16,7 @@
 #include "preload/log.hpp"
 #include "preload/mmio.hpp"
 #include "preload/signals.hpp"
+#include "preload/status_file.hpp"
 
 namespace pinfold::preload {
 namespace {
@@ -53,7 +54,7 @@ std::unique_ptr<host::LockedMemory::Source> make_lock_source(machine::Memlock co
     using Kind = machine::Memlock::Kind;
     if (memlock.kind == Kind::inherit) return std::make_unique<host::OwnLockSource>(cap);
     std::uint64_t const bytes = memlock.kind == Kind::bytes ? memlock.bytes : ~std::uint64_t{0};
-    return std::make_unique<host::FixedLockSource>(bytes);
+    return std::make_unique<host::OwnLockSource>(host::LockCap::no, bytes);
 }
 
 }  // namespace
@@ -268,6 +269,10 @@ long Engine::mremap(void* address, std::size_t size, std::size_t new_size, int f
     if (of_bar && k4K.align_up(new_size) > range->size()) return as_kernel(Errno::fault);
     if ((flags & MREMAP_FIXED) != 0) result = leaving(new_address, new_size, Leaving::unmap);
     if (result < 0) return result;
+    if (new_size > size &&
+        host::mlocked_bytes_in({range->start, range->start + (k4K.bytes() - 1)}) != 0)
+        result = locking(nullptr, new_size - size, true);
+    if (result < 0) return result;
     // What a shrinking mapping loses goes first; the rest keeps its frames, wherever it comes to
     // lie.
     std::uint64_t const kept = std::min(range->size(), k4K.align_up(new_size));
@@ -281,6 +286,39 @@ long Engine::mremap(void* address, std::size_t size, std::size_t new_size, int f
     }
     machine->memory().follow(range->start, kept, remap);
     return result;
+}
+
+// ---- the account of locked memory ----
+
+// What mlock() and mmap() test before the kernel does, which does not know our charges (rules P-1
+// and P-3): EPERM where nothing at all may be locked, then ENOMEM or EAGAIN. What is locked already
+// counts once.
+long Engine::locking(void const* address, std::size_t size, bool mapping)
+{
+    PageSize const page = description_.host.page_size;
+    std::uint64_t const start = page.align_down(vaddr_of(address).raw());
+    std::uint64_t const past = page.align_up(vaddr_of(address).raw() + size);
+    bool const sensible = past > start && size <= past - start;
+    if (live_.load(std::memory_order_acquire) == nullptr || !sensible) return 0;
+    Inside const inside;
+    auto& account = process_.locked_memory();
+    auto const cap = account.lock_cap();
+    if (cap == host::LockCap::no && lock_source_->limit_bytes() == 0) return as_kernel(Errno::perm);
+    std::uint64_t const pages = (past - start) >> page.lg2();
+    std::uint64_t const excess = account.excess(pages, cap);
+    if (excess == 0) return 0;
+    VaddrRange const range{Vaddr{start}, Vaddr{past - 1}};
+    if (!mapping && host::mlocked_bytes_in(range) >> page.lg2() >= excess) return 0;
+    account.refused(pages);
+    return as_kernel(mapping ? Errno::again : Errno::nomem);
+}
+
+void Engine::status(int fd)
+{
+    if (live_.load(std::memory_order_acquire) == nullptr) return;
+    Inside const inside;
+    std::uint64_t const pages = process_.locked_memory().charged();
+    if (pages != 0) show_locked(fd, pages << description_.host.page_size.lg2());
 }
 
 // ---- descriptors ----

@@ -44,6 +44,8 @@ public:
     long leaving(void* address, std::size_t size, Leaving how);
     long mremap(void* address, std::size_t size, std::size_t new_size, int flags,
                 void* new_address);
+    long locking(void const* address, std::size_t size, bool mapping);
+    void status(int fd);
     bool guards(void* address, std::size_t size) const;
 
     // A fault at `address`: true if it was an access to a BAR and has been carried out.

@@ -113,6 +113,11 @@ constexpr pinfold_engine kFunctions{
             return guarded(
                 [&] { return engine().mremap(address, size, new_size, flags, new_address); });
         },
+    .locking =
+        [](void const* address, size_t size, pinfold_locking how) {
+            return engine().locking(address, size, how == PINFOLD_MAP_LOCKED);
+        },
+    .status = [](int fd) { guarded([fd] { return engine().status(fd), 0L; }); },
     .guards = [](void* address, size_t size) -> long {
         return engine().guards(address, size) ? 1 : 0;
     },

@@ -10,6 +10,7 @@
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -38,6 +39,10 @@ static struct {
     void* (*mremap)(void*, size_t, size_t, int, ...);
     int (*madvise)(void*, size_t, int);
     int (*mprotect)(void*, size_t, int);
+    int (*mlock)(void const*, size_t);
+    int (*mlock2)(void const*, size_t, unsigned);
+    int (*mlockall)(int);
+    int (*munlockall)(void);
     ssize_t (*pread)(int, void*, size_t, off_t);
     ssize_t (*pwrite)(int, void const*, size_t, off_t);
     ssize_t (*pread_chk)(int, void*, size_t, off_t, size_t);
@@ -50,6 +55,7 @@ static struct {
     int (*fcntl)(int, int, ...);
     int (*open)(char const*, int, ...);
     int (*openat)(int, char const*, int, ...);
+    FILE* (*fopen)(char const*, char const*);
     int (*sigaction)(int, struct sigaction const*, struct sigaction*);
     sighandler_t (*signal)(int, sighandler_t);
     int (*sigprocmask)(int, sigset_t const*, sigset_t*);
@@ -64,6 +70,10 @@ static void resolve(void)
     NEXT(mremap, "mremap");
     NEXT(madvise, "madvise");
     NEXT(mprotect, "mprotect");
+    NEXT(mlock, "mlock");
+    NEXT(mlock2, "mlock2");
+    NEXT(mlockall, "mlockall");
+    NEXT(munlockall, "munlockall");
     NEXT(pread, "pread64");
     NEXT(pwrite, "pwrite64");
     NEXT(pread_chk, "__pread64_chk");
@@ -76,6 +86,7 @@ static void resolve(void)
     NEXT(fcntl, "fcntl64");
     NEXT(open, "open64");
     NEXT(openat, "openat64");
+    NEXT(fopen, "fopen64");
     NEXT(sigaction, "sigaction");
     NEXT(signal, "signal");
     NEXT(sigprocmask, "sigprocmask");
@@ -207,6 +218,48 @@ ssize_t pwrite64(int fd, void const* buffer, size_t size, off_t offset)
 ssize_t pwrite(int fd, void const* buffer, size_t size, off_t offset)
     __attribute__((alias("pwrite64")));
 
+/* ---- locked memory: one account with what is pinned for devices ---- */
+
+/* The process that said mlockall(MCL_FUTURE) last; 0: none. A child does not inherit it. */
+static pid_t locks_future;
+
+/* 0, or a negative errno. */
+static long may_lock(void const* address, size_t size, enum pinfold_locking how)
+{
+    if (LIKELY(engine == NULL) || borrowed()) return 0;
+    return engine->locking(address, size, how);
+}
+
+int mlock(void const* address, size_t size)
+{
+    READY();
+    long const allowed = may_lock(address, size, PINFOLD_MLOCK);
+    return allowed < 0 ? (int)finish(allowed) : next.mlock(address, size);
+}
+
+int mlock2(void const* address, size_t size, unsigned flags)
+{
+    READY();
+    long const allowed = may_lock(address, size, PINFOLD_MLOCK);
+    return allowed < 0 ? (int)finish(allowed) : next.mlock2(address, size, flags);
+}
+
+/* Its own limit is that of all the process's memory, of which nothing is ours to add. */
+int mlockall(int flags)
+{
+    READY();
+    int const result = next.mlockall(flags);
+    if (result == 0) locks_future = (flags & MCL_FUTURE) != 0 ? getpid() : 0;
+    return result;
+}
+
+int munlockall(void)
+{
+    READY();
+    locks_future = 0;
+    return next.munlockall();
+}
+
 /* ---- memory ---- */
 
 void* mmap64(void* address, size_t size, int prot, int flags, int fd, off_t offset)
@@ -214,13 +267,16 @@ void* mmap64(void* address, size_t size, int prot, int flags, int fd, off_t offs
     READY();
     if ((flags & MAP_ANONYMOUS) == 0 && ours(fd))
         return (void*)finish(engine->mmap(address, size, prot, flags, fd, offset));
-    bool const replaces = engine != NULL && (flags & MAP_FIXED) != 0 &&
-                          (flags & MAP_FIXED_NOREPLACE) != MAP_FIXED_NOREPLACE;
-    if (replaces && ((flags & MAP_ANONYMOUS) != 0 || next.fcntl(fd, F_GETFD) >= 0)) {
-        long const allowed = engine->leaving(address, size, PINFOLD_UNMAP);
-        if (allowed < 0) return (void*)finish(allowed);
+    if (LIKELY(engine == NULL)) return next.mmap(address, size, prot, flags, fd, offset);
+    bool const locks = (flags & MAP_LOCKED) != 0 || (locks_future != 0 && locks_future == getpid());
+    bool const replaces =
+        (flags & MAP_FIXED) != 0 && (flags & MAP_FIXED_NOREPLACE) != MAP_FIXED_NOREPLACE;
+    long allowed = 0;
+    if ((locks || replaces) && ((flags & MAP_ANONYMOUS) != 0 || next.fcntl(fd, F_GETFD) >= 0)) {
+        if (locks && size != 0) allowed = may_lock(NULL, size, PINFOLD_MAP_LOCKED);
+        if (allowed == 0 && replaces) allowed = engine->leaving(address, size, PINFOLD_UNMAP);
     }
-    return next.mmap(address, size, prot, flags, fd, offset);
+    return allowed < 0 ? (void*)finish(allowed) : next.mmap(address, size, prot, flags, fd, offset);
 }
 
 void* mmap(void* address, size_t size, int prot, int flags, int fd, off_t offset)
@@ -416,6 +472,23 @@ static mode_t creation_mode(int flags, va_list arguments)
     return (flags & (O_CREAT | __O_TMPFILE)) != 0 ? va_arg(arguments, mode_t) : 0;
 }
 
+/* The process's own status file tells of what is pinned. Once there is an engine, any file of that
+ * name is shown to it. */
+static int tell(char const* path, int fd)
+{
+    static char const kProc[] = "/proc/";
+    static char const kStatus[] = "/status";
+    if (LIKELY(engine == NULL) || fd < 0 || strncmp(path, kProc, sizeof kProc - 1) != 0) return fd;
+    size_t const length = strlen(path);
+    bool const named = length >= sizeof kProc + sizeof kStatus - 2 &&
+                       strcmp(path + length - (sizeof kStatus - 1), kStatus) == 0;
+    if (!named || borrowed()) return fd;
+    int const saved = errno;
+    engine->status(fd);
+    errno = saved;
+    return fd;
+}
+
 int open64(char const* path, int flags, ...)
 {
     va_list arguments;
@@ -423,7 +496,7 @@ int open64(char const* path, int flags, ...)
     mode_t const mode = creation_mode(flags, arguments);
     va_end(arguments);
     READY();
-    if (LIKELY(!maybe_node(path, flags))) return next.open(path, flags, mode);
+    if (LIKELY(!maybe_node(path, flags))) return tell(path, next.open(path, flags, mode));
     return opened(next.open(path, node_flags(flags), mode));
 }
 
@@ -436,7 +509,8 @@ int openat64(int directory, char const* path, int flags, ...)
     mode_t const mode = creation_mode(flags, arguments);
     va_end(arguments);
     READY();
-    if (LIKELY(!maybe_node(path, flags))) return next.openat(directory, path, flags, mode);
+    if (LIKELY(!maybe_node(path, flags)))
+        return tell(path, next.openat(directory, path, flags, mode));
     return opened(next.openat(directory, path, node_flags(flags), mode));
 }
 
@@ -453,6 +527,16 @@ int __openat_2(int directory, char const* path, int flags)
 {
     return openat64(directory, path, flags);
 }
+
+FILE* fopen64(char const* path, char const* mode)
+{
+    READY();
+    FILE* const stream = next.fopen(path, mode);
+    if (UNLIKELY(engine != NULL) && stream != NULL) (void)tell(path, fileno(stream));
+    return stream;
+}
+
+FILE* fopen(char const* path, char const* mode) __attribute__((alias("fopen64")));
 
 /* ---- signals: the engine needs SIGSEGV and SIGBUS, and the client keeps its handlers ---- */
 

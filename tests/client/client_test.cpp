@@ -106,6 +106,12 @@ TEST_P(Client, the_users_own_limit_binds_an_ordinary_user_and_not_CAP_IPC_LOCK)
     EXPECT_EQ(run("ulimit -l 8; " + pinfold("", "./edu_dma", "")).status, 0);
 }
 
+TEST_P(Client, mlock_and_DMA_share_one_account)
+{
+    auto const ran = run("ulimit -l 256; " + pinfold("", "./locked_client", ""));
+    EXPECT_EQ(ran.status, 0) << ran.out << ran.err;
+}
+
 TEST_P(Client, the_report_tells_what_happened)
 {
     auto const ran = run_pinfold("--report", "./edu_dma");

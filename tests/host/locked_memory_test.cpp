@@ -246,10 +246,53 @@ TEST_P(OwnLockSourceTest, charges_share_the_limit_with_mlock)
     }));
 }
 
-TEST(OwnLockSourceCap, is_what_the_launcher_said)
+TEST(OwnLockSourceCap, is_what_the_launcher_had_as_long_as_the_process_has_it)
 {
-    EXPECT_EQ(OwnLockSource{LockCap::yes}.lock_cap(), LockCap::yes);
     EXPECT_EQ(OwnLockSource{LockCap::no}.lock_cap(), LockCap::no);
+    if (::geteuid() != 0) GTEST_SKIP() << "only root has the capability";
+    EXPECT_EQ(OwnLockSource{LockCap::yes}.lock_cap(), LockCap::yes);
+    EXPECT_TRUE(in_child([] {
+        OwnLockSource source{LockCap::yes};
+        return ::setresuid(65534, 65534, 65534) == 0 && source.lock_cap() == LockCap::no;
+    }));
+}
+
+TEST(OwnLockSource, a_limit_of_the_runs_own_stands_for_RLIMIT_MEMLOCK)
+{
+    EXPECT_TRUE(in_child([] {
+        OwnLockSource source{LockCap::no, 5 * kPage};
+        TestMapping const mapping{3};
+        lock_pages(mapping.page(0), 2);
+        return source.limit_bytes() == 5 * kPage && source.mlocked_bytes() == 2 * kPage;
+    }));
+}
+
+TEST(LockedMemory, an_excess_is_told_and_leaves_no_mark)
+{
+    FixedLockSource source{10 * kPage, LockCap::no, 3 * kPage};
+    LockedMemory account{source, k4K};
+    EXPECT_TRUE(account.charge(4, LockCap::no));
+    EXPECT_EQ(account.excess(3, LockCap::no), 0U);
+    EXPECT_EQ(account.excess(5, LockCap::no), 2U);
+    EXPECT_EQ(account.excess(5, LockCap::yes), 0U);
+    EXPECT_EQ(account.excess(kUnlimited, LockCap::no), kUnlimited - 10);
+    EXPECT_EQ(account.needed_bytes(), 7 * kPage);
+}
+
+TEST(MlockedBytes, counts_what_is_locked_in_the_range_and_nothing_around_it)
+{
+    TestMapping const mapping{8};
+    auto const in = [&](std::size_t first, std::size_t pages) {
+        return mlocked_bytes_in({mapping.vaddr(first), mapping.vaddr(first) + (pages * kPage - 1)});
+    };
+    EXPECT_EQ(in(0, 8), 0U);
+    ASSERT_TRUE(lock_pages(mapping.page(2), 3));
+    EXPECT_EQ(in(0, 8), 3 * kPage);
+    EXPECT_EQ(in(3, 1), kPage);
+    EXPECT_EQ(in(0, 2), 0U);
+    EXPECT_EQ(in(4, 4), kPage);
+    ASSERT_TRUE(unlock_pages(mapping.page(2), 3));
+    EXPECT_EQ(in(0, 8), 0U);
 }
 
 }  // namespace
