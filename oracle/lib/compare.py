@@ -33,6 +33,8 @@ def differences(real: frames.Outcome, mine: frames.Outcome) -> list[str]:
     found = _cut(textdiff.lines(_output(real), _output(mine)))
     traced = textdiff.lines(real.trace, mine.trace)
     found += ["IOMMU calls:", *_cut(traced)] if traced else []
+    if found and real.end != mine.end and mine.err:
+        found += ["error stream under pinfold:", *mine.err.decode(errors="replace").splitlines()[-5:]]
     if found:
         logs = textdiff.lines(_log(real), _log(mine))
         found += ["log:", *_cut(logs)] if logs else []

@@ -26,8 +26,8 @@ def path_of(cell: cells.Cell, probe: str) -> pathlib.Path:
 
 
 def prepared(outcome: frames.Outcome) -> frames.Outcome:
-    """As it is kept and compared: nothing in it that two boots of one kernel would not share."""
-    return dataclasses.replace(outcome, err=b"", log=log.normalised(outcome.log), trace=trace.normalised(outcome.trace),
+    """As it is compared: nothing in it that two boots of one kernel would not share, but for the error stream."""
+    return dataclasses.replace(outcome, log=log.normalised(outcome.log), trace=trace.normalised(outcome.trace),
                                seconds=0.0)
 
 
@@ -44,7 +44,7 @@ def write(cell: cells.Cell, source: pathlib.Path, booted: frames.Transcript, out
         "date": datetime.date.today().isoformat(),
     }
     text = "".join(f"{key}: {value}\n" for key, value in head.items()).encode() + b"\n"
-    text += b"".join(frames.write(prepared(outcome)) for outcome in outcomes)
+    text += b"".join(frames.write(dataclasses.replace(prepared(outcome), err=b"")) for outcome in outcomes)
     path = path_of(cell, source.stem)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(lzma.compress(text, preset=9 | lzma.PRESET_EXTREME))
