@@ -15,8 +15,8 @@ ModelRules const* rules_of(Model model)
     switch (model) {
         case Model::vtd: return &kVtd;
         case Model::amdvi: return &kAmdvi;
+        case Model::smmuv3: return &kSmmuv3;
         case Model::native: return &kNative;
-        case Model::smmuv3:
         case Model::virtio: break;
     }
     return nullptr;

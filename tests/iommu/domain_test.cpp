@@ -12,7 +12,7 @@ constexpr std::uint64_t k2MBytes = 0x200000;
 
 TEST(Domain, what_is_mapped_is_found_and_gone_after_unmap)
 {
-    for (auto const& options : {Iommu::Options{}, amdvi_options(), native_options()}) {
+    for (auto const& options : each_model()) {
         Unit unit{options};
         ASSERT_TRUE(unit.map(0x10000, 0x7000000, 3 * kPage));
         EXPECT_EQ(unit.domain->iova_to_phys(Iova{0x12345}), Paddr{0x7002345});
@@ -24,7 +24,7 @@ TEST(Domain, what_is_mapped_is_found_and_gone_after_unmap)
 
 TEST(Domain, what_is_misaligned_empty_or_without_rights_is_EINVAL)
 {
-    for (auto const& options : {Iommu::Options{}, amdvi_options(), native_options()}) {
+    for (auto const& options : each_model()) {
         Unit unit{options};
         EXPECT_EQ(unit.map(0x10001, 0x1000, kPage), fail(Errno::inval));
         EXPECT_EQ(unit.map(0x10000, 0x1800, kPage), fail(Errno::inval));
@@ -36,7 +36,7 @@ TEST(Domain, what_is_misaligned_empty_or_without_rights_is_EINVAL)
 
 TEST(Domain, outside_the_aperture_is_ERANGE_and_a_wrap_EOVERFLOW)
 {
-    for (auto options : {Iommu::Options{}, amdvi_options(), native_options()}) {
+    for (auto options : each_model()) {
         options.address_width = 39;
         Unit unit{options};
         EXPECT_EQ(unit.map(0x80'0000'0000, 0, kPage), fail(Errno::range));
@@ -52,12 +52,13 @@ TEST(Domain, outside_the_aperture_is_ERANGE_and_a_wrap_EOVERFLOW)
     EXPECT_TRUE(vtd.map(0, (1ULL << 52) - kPage, kPage));
 }
 
-TEST(Domain, what_is_mapped_already_is_EADDRINUSE_and_stays)
+TEST(Domain, what_is_mapped_already_is_EADDRINUSE_or_EEXIST_and_stays)
 {
-    for (auto const& options : {Iommu::Options{}, amdvi_options(), native_options()}) {
+    for (auto const& options : each_model()) {
         Unit unit{options};
+        auto const occupied = options.model == Model::smmuv3 ? Errno::exist : Errno::addrinuse;
         ASSERT_TRUE(unit.map(0x12000, 0xa000, kPage));
-        EXPECT_EQ(unit.map(0x10000, 0xb000, 4 * kPage), fail(Errno::addrinuse));
+        EXPECT_EQ(unit.map(0x10000, 0xb000, 4 * kPage), fail(occupied));
         EXPECT_EQ(unit.domain->iova_to_phys(Iova{0x10000}), std::nullopt);
         EXPECT_EQ(unit.domain->iova_to_phys(Iova{0x12000}), Paddr{0xa000});
         EXPECT_EQ(unit.domain->leaves()[12], 1);
@@ -137,6 +138,62 @@ TEST(Domain, an_amdvi_promises_coherency_always)
     EXPECT_TRUE(unit.domain->enforce_coherency());
     ASSERT_TRUE(unit.map(0, 0x5000, kPage));
     EXPECT_EQ(unit.word<test::AmdReader>(0), 0x7000'0000'0000'5001);
+}
+
+using ArmReader = test::ArmReader<12>;
+
+TEST(Domain, an_smmuv3_maps_cached_memory_and_promises_no_coherency)
+{
+    Unit unit{smmuv3_options()};
+    EXPECT_FALSE(unit.domain->enforce_coherency());
+    ASSERT_TRUE(unit.map(0, 0x5000, kPage, Prot::write));  // read and write
+    EXPECT_EQ(unit.word<ArmReader>(0), 0x5f47);
+    ASSERT_TRUE(unit.map(k2MBytes, 2 * k2MBytes, k2MBytes, Prot::read));
+    EXPECT_EQ(unit.word<ArmReader>(k2MBytes), 0x400fc5);
+}
+
+TEST(Domain, a_page_of_a_64K_host_is_sixteen_leaves_of_4K)
+{
+    Unit unit{smmuv3_options()};
+    ASSERT_TRUE(unit.map(0x30000, 0x70000, 0x10000));
+    EXPECT_EQ(unit.domain->leaves()[12], 16);
+    EXPECT_EQ(unit.unmap(0x30000, 0x10000), 0x10000);
+    EXPECT_EQ(unit.domain->leaves()[12], 0);
+}
+
+TEST(Domain, part_of_a_block_goes_alone_until_6_12_and_not_at_all_since)
+{
+    for (auto const kernel : {Kernel::v6_1, Kernel::v6_12, Kernel::v7_3}) {
+        Unit unit{smmuv3_options(kernel)};
+        ASSERT_TRUE(unit.endpoint->attach(*unit.domain));
+        ASSERT_TRUE(unit.map(0, 2 * k2MBytes, 2 * k2MBytes));
+        EXPECT_EQ(unit.read(0x3000), 2 * k2MBytes + 0x3000);
+        EXPECT_EQ(unit.read(0x5000), 2 * k2MBytes + 0x5000);
+        bool const splits = kernel != Kernel::v7_3;
+        EXPECT_EQ(unit.unmap(0x4000, 2 * kPage), splits ? 2 * kPage : 0);
+        EXPECT_EQ(unit.read(0x3000), 2 * k2MBytes + 0x3000);
+        EXPECT_EQ(unit.read(0x5000), splits ? 0 : 2 * k2MBytes + 0x5000);
+        EXPECT_EQ(unit.read(0x6000), 2 * k2MBytes + 0x6000);
+        EXPECT_EQ(unit.domain->leaves()[12], splits ? 510 : 0);
+        EXPECT_EQ(unit.unmap(k2MBytes, k2MBytes), k2MBytes);
+    }
+}
+
+TEST(Domain, tables_of_64K_lead_to_52_bits_if_the_unit_does)
+{
+    auto options = smmuv3_options();
+    options.page_sizes = PageSizes{0x400'2001'0000};
+    std::uint64_t const high = 0xd'0000'abcd'0000;
+    Unit narrow{options};
+    EXPECT_EQ(narrow.map(0, high, 0x10000), fail(Errno::range));
+    EXPECT_EQ(narrow.domain->page_sizes(), PageSizes{0x2001'0000});
+
+    options.paddr_width = 52;
+    Unit wide{options};
+    EXPECT_EQ(wide.domain->page_sizes(), options.page_sizes);
+    ASSERT_TRUE(wide.map(0, high, 0x10000));
+    EXPECT_EQ(wide.word<test::ArmReader<16>>(0), 0xabcddf47);
+    EXPECT_EQ(wide.domain->iova_to_phys(Iova{0x1234}), Paddr{high + 0x1234});
 }
 
 TEST(Domain, coherency_is_a_bit_in_every_leaf_mapped_afterwards)

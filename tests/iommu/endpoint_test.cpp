@@ -26,7 +26,7 @@ struct Attached : Unit {
 
 TEST(Endpoint, an_access_leads_into_the_leaf_and_to_its_end)
 {
-    for (auto const& options : {Iommu::Options{}, amdvi_options(), native_options()}) {
+    for (auto const& options : each_model()) {
         Attached unit{options};
         ASSERT_TRUE(unit.map(k2MBytes, 4 * k2MBytes, k2MBytes));
         for (int again = 0; again < 2; ++again) {  // by a walk, then from the IOTLB

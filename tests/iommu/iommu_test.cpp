@@ -77,6 +77,84 @@ TEST(Iommu, amdvi_reports_the_sizes_that_its_kernel_reports)
     }
 }
 
+Iommu::Options smmuv3(PageSize host_page, std::uint64_t sizes, unsigned width = 48)
+{
+    return {.model = Model::smmuv3,
+            .page_sizes = PageSizes{sizes},
+            .address_width = width,
+            .reserved = {},
+            .host_page = host_page};
+}
+
+constexpr std::uint64_t kOf4K = 0x40201000;
+constexpr std::uint64_t kOf16K = 0x2004000;
+constexpr std::uint64_t kOf64K = 0x20010000;
+
+// The host's page size if the unit has it, else the largest below, else the smallest above.
+TEST(Iommu, smmuv3_chooses_one_granule)
+{
+    struct Row {
+        std::uint64_t offered;
+        std::uint64_t on_4K, on_16K, on_64K;
+    };
+    for (Row const row :
+         {Row{kOf4K, kOf4K, kOf4K, kOf4K}, Row{kOf4K | kOf16K | kOf64K, kOf4K, kOf16K, kOf64K},
+          Row{kOf64K, kOf64K, kOf64K, kOf64K}, Row{kOf16K, kOf16K, kOf16K, kOf16K},
+          Row{kOf4K | kOf16K, kOf4K, kOf16K, kOf16K}, Row{kOf4K | kOf64K, kOf4K, kOf4K, kOf64K},
+          Row{kOf16K | kOf64K, kOf16K, kOf16K, kOf64K}, Row{0x1000, 0x1000, 0x1000, 0x1000}}) {
+        for (auto const& [host_page, chosen] :
+             {std::pair{k4K, row.on_4K}, std::pair{k16K, row.on_16K},
+              std::pair{k64K, row.on_64K}}) {
+            Unit unit{smmuv3(host_page, row.offered)};
+            EXPECT_EQ(unit.domain->page_sizes(), PageSizes{chosen});
+            std::uint64_t const page = chosen & -chosen;
+            EXPECT_TRUE(unit.map(page, 2 * page, page));
+            EXPECT_EQ(unit.domain->iova_to_phys(Iova{page + 1}), Paddr{2 * page + 1});
+            EXPECT_EQ(unit.domain->table_bytes() % page, 0);
+        }
+    }
+}
+
+TEST(Iommu, smmuv3_refuses_what_gives_no_granule)
+{
+    for (std::uint64_t const sizes : {0x0ULL, 0x200000ULL, 0x8000ULL, 0x41201000ULL, ~0xfffULL})
+        EXPECT_EQ(Iommu::create(smmuv3(k64K, sizes)), fail(Errno::inval));
+    EXPECT_EQ(Iommu::create(smmuv3(k4K, 0x40200000)), fail(Errno::inval));
+    EXPECT_EQ(Iommu::create(smmuv3(k4K, kOf4K, 53)), fail(Errno::inval));
+    EXPECT_EQ(Iommu::create(smmuv3(k4K, kOf4K, 31)), fail(Errno::inval));
+    auto options = smmuv3(k4K, kOf4K);
+    options.paddr_width = 46;
+    EXPECT_EQ(Iommu::create(options), fail(Errno::inval));
+}
+
+TEST(Iommu, smmuv3_has_the_width_and_the_levels_of_its_granule)
+{
+    struct Row {
+        PageSize granule;
+        unsigned asked, width, levels;
+    };
+    for (Row const row :
+         {Row{k4K, 39, 39, 3}, Row{k4K, 42, 42, 4}, Row{k4K, 48, 48, 4}, Row{k4K, 52, 48, 4},
+          Row{k16K, 42, 42, 3}, Row{k16K, 47, 47, 3}, Row{k16K, 48, 48, 4}, Row{k16K, 52, 48, 4},
+          Row{k64K, 42, 42, 2}, Row{k64K, 48, 48, 3}, Row{k64K, 52, 52, 3}}) {
+        Unit unit{smmuv3(row.granule, kOf4K | kOf16K | kOf64K, row.asked)};
+        std::uint64_t const last = (1ULL << row.width) - 1;
+        EXPECT_EQ(unit.domain->aperture(), (IovaRange{Iova{0}, Iova{last}}));
+        EXPECT_EQ(unit.domain->raw_table()->levels, row.levels);
+        std::uint64_t const page = row.granule.bytes();
+        EXPECT_TRUE(unit.map(last - page + 1, 0, page));
+        EXPECT_EQ(unit.domain->iova_to_phys(Iova{last}), Paddr{page - 1});
+        EXPECT_EQ(unit.map(last + 1, 0, page), fail(Errno::range));
+        EXPECT_EQ(unit.iommu->paddr_bits(), 48);
+    }
+    auto options = smmuv3(k64K, kOf4K | kOf64K, 52);
+    options.paddr_width = 52;
+    EXPECT_EQ(Iommu::create(options).value()->paddr_bits(), 52);
+    options.host_page = k4K;
+    EXPECT_EQ(Iommu::create(options).value()->paddr_bits(), 48);
+    EXPECT_EQ(Unit{options}.domain->format(), "Arm LPAE stage 1, 4K granule, 4 levels");
+}
+
 TEST(Iommu, native_has_any_sizes_from_4K_up)
 {
     EXPECT_TRUE(native_is_possible(64, ~0xfffULL));

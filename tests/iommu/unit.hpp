@@ -1,6 +1,7 @@
 // One IOMMU, one domain and one endpoint, for tests.
 #pragma once
 
+#include <array>
 #include <memory>
 #include <utility>
 
@@ -77,17 +78,34 @@ inline Iommu::Options amdvi_options(Kernel kernel = Kernel::v7_3)
             .kernel = kernel};
 }
 
+// Tables of 4K on a host of 64K, with a driver that splits blocks.
+inline Iommu::Options smmuv3_options(Kernel kernel = Kernel::v6_12)
+{
+    return {.model = Model::smmuv3,
+            .page_sizes = PageSizes{0x40201000},
+            .address_width = 48,
+            .reserved = {},
+            .kernel = kernel,
+            .host_page = k64K};
+}
+
 // One of each model.
 inline Iommu::Options options_of(Model model)
 {
     switch (model) {
         case Model::amdvi: return amdvi_options();
+        case Model::smmuv3: return smmuv3_options();
         case Model::native: return native_options();
         case Model::vtd:
-        case Model::smmuv3:
         case Model::virtio: break;
     }
     return {};
+}
+
+inline std::array<Iommu::Options, 4> each_model()
+{
+    return {options_of(Model::vtd), options_of(Model::amdvi), options_of(Model::smmuv3),
+            options_of(Model::native)};
 }
 
 }  // namespace pinfold::iommu

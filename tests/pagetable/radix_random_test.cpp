@@ -6,6 +6,7 @@
 #include <random>
 
 #include "pagetable/amdv1.hpp"
+#include "pagetable/arm_lpae.hpp"
 #include "pagetable/leaf_model.hpp"
 #include "pagetable/radix.hpp"
 #include "pagetable/vtdss.hpp"
@@ -99,8 +100,14 @@ std::uint64_t largest_request(Units units, PageSizes sizes)
     return (sizes.bitmap() & units.middle) != 0 ? 20 * units.middle : 600 * units.page;
 }
 
+// Looks at everything after every so many steps.
+struct Pace {
+    int steps = 600;
+    int look = 1;
+};
+
 template <PageTableFormat F, class Reader>
-void agrees_with_the_model_and_the_second_reader(Shape<F> const& shape, Units units)
+void agrees_with_the_model_and_the_second_reader(Shape<F> const& shape, Units units, Pace pace = {})
 {
     std::uint64_t const seed_here = seed();
     SCOPED_TRACE("PINFOLD_SEED=" + std::to_string(seed_here));
@@ -113,7 +120,7 @@ void agrees_with_the_model_and_the_second_reader(Shape<F> const& shape, Units un
     Script script{seed_here, units, last};
     test::LeafModel model{shape.page_sizes, last, shape.partial};
     std::vector<Request> mapped_requests;
-    for (int step = 0; step < 600; ++step) {
+    for (int step = 0; step < pace.steps; ++step) {
         Request request = script.next();
         request.size = std::min(request.size, largest_request(units, shape.page_sizes));
         if (script.pick(5) < 2) {
@@ -135,7 +142,9 @@ void agrees_with_the_model_and_the_second_reader(Shape<F> const& shape, Units un
             ASSERT_EQ(table->unmap(Iova{request.iova}, request.size),
                       model.unmap(request.iova, request.size));
         }
-        ASSERT_NO_FATAL_FAILURE((expect_same<F, Reader>(*table, model)));
+        if (step % pace.look == 0) {
+            ASSERT_NO_FATAL_FAILURE((expect_same<F, Reader>(*table, model)));
+        }
         if (script.pick(3) == 0) table->release_tables();
     }
     table->release_tables();
@@ -175,6 +184,49 @@ INSTANTIATE_TEST_SUITE_P(WidthsAndSizes, Amdv1Random,
                                           testing::Values(kPage, 0xffff'ff7f'ffff'f000,
                                                           kPage | k2MBytes | k1GBytes,
                                                           0x4040'1000 | 0x11'0000)));
+
+// With the tables and the ways to unmap part of a block that a kernel may ask for.
+template <unsigned GranuleLg2>
+void arm_agrees(unsigned width, PageSizes sizes, Partial partial)
+{
+    using Format = ArmLpae<GranuleLg2>;
+    unsigned const levels = (width - GranuleLg2 + Format::kSlotsLg2 - 1) / Format::kSlotsLg2;
+    std::uint64_t const block = Format::slot_size(1).bytes();
+    // A block that is split is thousands of leaves to look at.
+    Pace const pace = GranuleLg2 == 12 ? Pace{200, 2} : Pace{80, 8};
+    agrees_with_the_model_and_the_second_reader<Format, test::ArmReader<GranuleLg2>>(
+        {.levels = levels, .width = width, .page_sizes = sizes, .partial = partial},
+        {Format::slot_size(0).bytes(), block, GranuleLg2 == 12 ? k1GBytes : block}, pace);
+}
+
+class ArmLpaeRandom : public testing::TestWithParam<std::tuple<unsigned, Partial>> {};
+
+TEST_P(ArmLpaeRandom, of_4K_agrees_with_the_model_and_the_second_reader)
+{
+    auto const [width, partial] = GetParam();
+    arm_agrees<12>(std::min(width, 48U), PageSizes{kPage}, partial);
+    arm_agrees<12>(std::min(width, 48U), PageSizes{kPage | k2MBytes}, partial);
+    arm_agrees<12>(std::min(width, 48U), PageSizes{kPage | k2MBytes | k1GBytes}, partial);
+}
+
+TEST_P(ArmLpaeRandom, of_16K_agrees_with_the_model_and_the_second_reader)
+{
+    auto const [width, partial] = GetParam();
+    arm_agrees<14>(std::min(width, 48U), PageSizes{0x4000}, partial);
+    arm_agrees<14>(std::min(width, 48U), PageSizes{0x200'4000}, partial);
+}
+
+TEST_P(ArmLpaeRandom, of_64K_agrees_with_the_model_and_the_second_reader)
+{
+    auto const [width, partial] = GetParam();
+    arm_agrees<16>(width, PageSizes{0x1'0000}, partial);
+    arm_agrees<16>(width, PageSizes{0x2001'0000}, partial);
+    arm_agrees<16>(width, PageSizes{0x400'2001'0000}, partial);
+}
+
+INSTANTIATE_TEST_SUITE_P(WidthsAndWays, ArmLpaeRandom,
+                         testing::Combine(testing::Values(42U, 48U, 52U),
+                                          testing::Values(Partial::splits, Partial::refuses)));
 
 }  // namespace
 }  // namespace pinfold::pagetable

@@ -87,6 +87,35 @@ struct AmdReader {
     }
 };
 
+// Arm long descriptors, stage 1: Arm ARM, D8.3.
+template <unsigned PageLg2>
+struct ArmReader {
+    static constexpr unsigned kPageLg2 = PageLg2;
+    static constexpr unsigned kIndexLg2 = PageLg2 - 3;
+
+    static RawWord read(std::uint64_t word, unsigned height, std::uint64_t span)
+    {
+        RawWord raw;
+        if (word % 2 == 0) return raw;
+        raw.address = word << 16 >> (16 + PageLg2) << PageLg2;  // bits 47 to the granule
+        if (PageLg2 == 16) raw.address += (word >> 12) % 16 << 48;
+        raw.bytes = span;
+        bool const bit1 = (word >> 1) % 2 == 1;
+        if (bit1 && height > 1) {
+            raw.kind = RawWord::Kind::table;
+            raw.rights = 3;
+            raw.well_formed = word >> 48 == 0 && (word & 0xffc) == 0;
+            return raw;
+        }
+        raw.kind = RawWord::Kind::leaf;
+        raw.rights = (word >> 7) % 2 == 1 ? 1 : 3;
+        // Not global, accessed, inner shareable, unprivileged, attributes 1.
+        raw.well_formed = bit1 == (height == 1) && height <= (PageLg2 == 14 ? 2 : 3) &&
+                          raw.address % span == 0 && word >> 48 == 0 && (word & 0xf7c) == 0xf44;
+        return raw;
+    }
+};
+
 template <class Reader>
 void raw_walk_table(RawTree& tree, std::uint64_t page, unsigned height, std::uint64_t iova,
                     unsigned rights)
