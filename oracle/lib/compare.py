@@ -58,7 +58,8 @@ def report(cell_name: str, probe: str, real: list[frames.Outcome], mine: list[fr
     tally.differing += len(differing)
     lines = sum(len(_output(outcome)) for outcome in real)
     verdict = "DIFFER" if differing else "same  "
-    print(f"{verdict} {cell_name:24} {probe:16} {len(real):3} runs {lines:7} lines", flush=True)
+    seconds = sum(outcome.seconds for outcome in real), sum(outcome.seconds for outcome in mine)
+    print(f"{verdict} {cell_name:24} {probe:16} {len(real):3} runs {lines:7} lines {seconds[0]:6.1f} s {seconds[1]:6.1f} s", flush=True)
     for name, found in differing:
         print(f"  -- {name}: - kernel, + pinfold")
         for line in found:

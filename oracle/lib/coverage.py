@@ -8,6 +8,8 @@ from collections.abc import Iterable
 from . import cells, compile, frames, say
 
 _LINE = re.compile(r"^\[([^\]]*)\] (?:([A-Za-z_0-9]+)\(.*\)[^=]*= (-?\w+))?")
+_RULE = re.compile(r"\*\*([A-Z]-\d+)\*\*( †)?")
+_PAGES = [compile.ORACLE.parent / "docs" / name for name in ("type1.md", "vfio-pci.md")]
 REACHABLE = compile.PROBES / "reachable"
 
 
@@ -31,18 +33,31 @@ class Coverage:
             self.pairs.add((found[2], found[3] if found[3].startswith("E") else "0"))
 
 
-def expected(cell: cells.Cell) -> list[tuple[str, str]]:
-    """What the probes' list of reachable rules and pairs asks of this cell."""
+def _lines() -> list[list[str]]:
     if not REACHABLE.exists():
         raise say.Refusal(f"{REACHABLE} is not there: it says what a kernel must have shown")
+    stripped = (line.split("#")[0].split() for line in REACHABLE.read_text().splitlines())
+    return [words for words in stripped if len(words) >= 2]
+
+
+def _documented_rules() -> set[str]:
+    """Those that the documents define and do not mark with a dagger: no machine of ours can show these."""
+    found = set()
+    for page in _PAGES:
+        found.update(rule for rule, dagger in _RULE.findall(page.read_text()) if not dagger)
+    return found
+
+
+def expected(cell: cells.Cell) -> list[tuple[str, str]]:
+    """What must be seen in this cell: (call, errno) pairs, and ("rule", number)."""
     wanted = []
-    for line in REACHABLE.read_text().splitlines():
-        words = line.split("#")[0].split()
-        if len(words) < 2:
-            continue
-        if any(fnmatch.fnmatch(cell.name, pattern) for pattern in words[2:] or ["*"]):
+    never = set()
+    for words in _lines():
+        if words[0] == "never":
+            never.add(words[1])
+        elif any(fnmatch.fnmatch(cell.name, pattern) for pattern in words[2:] or ["*"]):
             wanted.append((words[0], words[1]))
-    return wanted
+    return wanted + [("rule", rule) for rule in sorted(_documented_rules() - never)]
 
 
 def missing(cell: cells.Cell, coverage: Coverage) -> list[str]:

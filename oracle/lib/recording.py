@@ -27,8 +27,8 @@ def path_of(cell: cells.Cell, probe: str) -> pathlib.Path:
 
 def prepared(outcome: frames.Outcome) -> frames.Outcome:
     """As it is compared: nothing in it that two boots of one kernel would not share, but for the error stream."""
-    return dataclasses.replace(outcome, log=log.normalised(outcome.log), trace=trace.normalised(outcome.trace),
-                               seconds=0.0)
+    return dataclasses.replace(outcome, log=log.normalised(outcome.log),
+                               trace=trace.normalised(outcome.trace, piecewise="[disable_hugepages=1]" in outcome.name))
 
 
 def write(cell: cells.Cell, source: pathlib.Path, booted: frames.Transcript, outcomes: list[frames.Outcome]) -> None:

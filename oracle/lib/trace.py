@@ -107,7 +107,8 @@ def _unmaps(stretch: list[Event], pages: _Pages, unit: int) -> list[str]:
     return lines
 
 
-def normalised(lines: list[str], unit: int = _UNIT) -> list[str]:
+def normalised(lines: list[str], piecewise: bool = False, unit: int = _UNIT) -> list[str]:
+    """piecewise: maps are of one page each whatever lies where, so their number counts too."""
     pages = _Pages()
     result = []
     for stretch in _stretches(parse(lines)):
@@ -116,4 +117,6 @@ def normalised(lines: list[str], unit: int = _UNIT) -> list[str]:
             result += [event[0] for event in stretch]
         else:
             result += (_maps if kind == "map" else _unmaps)(stretch, pages, unit)
+            if piecewise and kind == "map":
+                result.append(f"in {len(stretch)} calls")
     return result
