@@ -1,5 +1,6 @@
 #include "devices/edu.hpp"
 
+#include <algorithm>
 #include <array>
 #include <charconv>
 #include <optional>
@@ -80,6 +81,7 @@ private:
     void start_factorial(std::uint32_t n);
     void start_dma(std::uint64_t command);
     bool transfer(std::uint64_t command);
+    bool move(Iova outside, std::span<std::byte> part, bool from_device);
     void raise(std::uint32_t irqs);
     void acknowledge(std::uint32_t irqs);
 
@@ -160,8 +162,25 @@ bool Edu::transfer(std::uint64_t command)
     if (inside > kBufferSize || state_.count > kBufferSize - inside) return false;
     auto const part = std::span{state_.buffer}.subspan(inside, state_.count);
     Iova const outside{(from_device ? state_.destination : state_.source) & dma_mask_};
-    return from_device ? bus_.dma().write(outside, part).has_value()
-                       : bus_.dma().read(outside, part).has_value();
+    return move(outside, part, from_device);
+}
+
+// Page by page, as the bus of QEMU's machines moves it: what one page refuses is lost (a read gives
+// zeros), and the others are moved all the same.
+bool Edu::move(Iova outside, std::span<std::byte> part, bool from_device)
+{
+    bool whole = true;
+    while (!part.empty()) {
+        auto const in_page = static_cast<std::size_t>(k4K.bytes() - (outside.raw() & k4K.mask()));
+        auto const piece = part.first(std::min(part.size(), in_page));
+        auto const moved =
+            from_device ? bus_.dma().write(outside, piece) : bus_.dma().read(outside, piece);
+        if (!moved && !from_device) std::ranges::fill(piece, std::byte{0});
+        whole = whole && moved;
+        part = part.subspan(piece.size());
+        outside = Iova{outside.raw() + piece.size()};
+    }
+    return whole;
 }
 
 void Edu::raise(std::uint32_t irqs)

@@ -121,14 +121,15 @@ void ConfigSpace::express()
     put(express_ + 0x12, std::uint16_t{0x11});
 }
 
-// 64-bit addresses, no masks. Address, data and control are the client's own (rule V-21).
+// 64-bit addresses, no masks. Address, data and the lower half of control, what it says of itself
+// included, are the client's own (rule V-21).
 void ConfigSpace::msi(unsigned vectors)
 {
     msi_ = open_capability(reg::kCapabilityMsi, 14);
     auto const multiple = static_cast<unsigned>(std::countr_zero(vectors));
     put(msi_ + 2, static_cast<std::uint16_t>(reg::kMsi64Bit | multiple << 1));
-    allow(msi_ + 2, static_cast<std::uint16_t>(reg::kMsiEnable | reg::kMsiVectorsEnabled));
-    allow(msi_ + 4, ~std::uint32_t{3});
+    allow(msi_ + 2, std::uint16_t{0xff});
+    allow(msi_ + 4, ~std::uint32_t{0});
     allow(msi_ + 8, ~std::uint32_t{0});
     allow(msi_ + 12, std::uint16_t{0xffff});
 }

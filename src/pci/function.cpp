@@ -72,7 +72,7 @@ Checked<void> Function::power_on(BarAddresses const& addresses)
         bars_[i] = std::move(*memory);
     }
     config_.emplace(identity_, addresses);
-    interrupts_.emplace(identity_);
+    interrupts_.emplace(identity_, watch_);
 
     std::lock_guard const lock{mutex_};
     find_enabled();
@@ -100,6 +100,9 @@ void Function::close()
     assert(opens_ > 0);
     if (--opens_ != 0) return;
     interrupts_->release();
+    io_events_.clear();
+    low_power_ = false;
+    wakeup_ = UniqueFd{};
     find_enabled();
     if (resettable()) reset_device();
 }
@@ -240,7 +243,7 @@ Result<std::uint64_t> Function::mmio_read(unsigned bar, std::uint64_t offset, un
     std::uint64_t const size = identity_.bars[bar].size;
     std::lock_guard const lock{mutex_};
     mmio_reads_.fetch_add(1, std::memory_order_relaxed);
-    if (!decoded(bar)) return fail(Errno::io);
+    if (low_power_ || !decoded(bar)) return fail(Errno::io);
     if (offset >= size || width > size - offset) return ones(width);
     return device_read(bar, offset, width);
 }
@@ -252,13 +255,73 @@ Result<> Function::mmio_write(unsigned bar, std::uint64_t offset, unsigned width
     std::uint64_t const size = identity_.bars[bar].size;
     std::lock_guard const lock{mutex_};
     mmio_writes_.fetch_add(1, std::memory_order_relaxed);
-    if (!decoded(bar)) return fail(Errno::io);
+    if (low_power_ || !decoded(bar)) return fail(Errno::io);
     if (offset >= size || width > size - offset) return {};
     if (in_msix_table(bar, offset, width))
         std::memcpy(bars_[bar].bytes().data() + offset, &value, width);
     else if (!in_msix_memory(bar, offset, width))
         device_->bar_write(bar, offset, width, value & ones(width));
     return {};
+}
+
+Result<> Function::enter_low_power(UniqueFd wakeup)
+{
+    std::lock_guard const lock{mutex_};
+    if (low_power_) return fail(Errno::inval);
+    low_power_ = true;
+    wakeup_ = std::move(wakeup);
+    return {};
+}
+
+void Function::exit_low_power()
+{
+    std::lock_guard const lock{mutex_};
+    low_power_ = false;
+    wakeup_ = UniqueFd{};
+}
+
+void Function::access()
+{
+    if (!low_power_) return;
+    std::lock_guard const lock{mutex_};
+    if (!wakeup_) return;
+    low_power_ = false;
+    signal(std::exchange(wakeup_, UniqueFd{}));
+}
+
+Result<> Function::check(IoEvents::Write const& write) const
+{
+    if (write.bar >= kBars) return fail(Errno::inval);
+    std::uint64_t const size = identity_.bars[write.bar].size;
+    if (write.offset >= size || write.width > size - write.offset) return fail(Errno::inval);
+    if (in_msix_table(write.bar, write.offset, write.width)) return fail(Errno::inval);
+    return {};
+}
+
+Result<> Function::add_io_event(IoEvents::Write const& write, FunctionRef<Result<UniqueFd>()> open)
+{
+    std::lock_guard const lock{mutex_};
+    TRY(check(write));
+    if (io_events_.has(write)) return fail(Errno::exist);
+    return io_events_.add(write, TRY(open()));
+}
+
+Result<> Function::remove_io_event(IoEvents::Write const& write)
+{
+    std::lock_guard const lock{mutex_};
+    TRY(check(write));
+    return io_events_.remove(write);
+}
+
+// On the watch's thread. A write to a BAR that is not decoded is lost on the bus.
+void Function::notified(EventfdWatch::Ticket ticket)
+{
+    std::lock_guard const lock{mutex_};
+    interrupts_->notified(ticket);
+    auto const write = io_events_.find(ticket);
+    if (!write || !decoded(write->bar)) return;
+    device_->bar_write(write->bar, write->offset, write->width, write->value & ones(write->width));
+    io_event_writes_.fetch_add(1);
 }
 
 Result<> Function::set_irqs(IrqRequest const& request, OpenEventfd open)
@@ -303,6 +366,7 @@ Function::Counters Function::counters() const
             .mmio_writes = total(mmio_writes_),
             .file_reads = total(file_reads_),
             .file_writes = total(file_writes_),
+            .io_events = io_event_writes_.load(),
             .dma = dma_.counters()};
 }
 

@@ -23,6 +23,7 @@
 #include "pci/device.hpp"
 #include "pci/dma_port.hpp"
 #include "pci/interrupts.hpp"
+#include "pci/io_events.hpp"
 
 namespace pinfold::pci {
 
@@ -106,10 +107,24 @@ public:
     // VFIO_DEVICE_SET_IRQS after its checks of form. See Interrupts::set().
     Result<> set_irqs(IrqRequest const& request, OpenEventfd open);
 
+    // VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY and _EXIT (rule V-22). While it lasts, loads and stores
+    // of mapped BARs are answered as if they were not decoded. EINVAL: it lasts already. Ends by
+    // itself at access() where `wakeup`, an eventfd, is not empty, which is fired then.
+    Result<> enter_low_power(UniqueFd wakeup);
+    void exit_low_power();
+    // The device file is used: called before each request to it.
+    void access();
+
+    // VFIO_DEVICE_IOEVENTFD (rule V-13). EINVAL: not inside a BAR, or in the MSI-X table. EEXIST,
+    // ENOSPC; taking away: ENODEV.
+    Result<> add_io_event(IoEvents::Write const& write, FunctionRef<Result<UniqueFd>()> open);
+    Result<> remove_io_event(IoEvents::Write const& write);
+
     struct Counters {
         std::uint64_t interrupts = 0;                   // eventfds fired
         std::uint64_t mmio_reads = 0, mmio_writes = 0;  // trapped accesses to mapped BARs
         std::uint64_t file_reads = 0, file_writes = 0;  // accesses by read(2) and write(2)
+        std::uint64_t io_events = 0;                    // writes that eventfds stood for
         DmaPort::Counters dma;
     };
     Counters counters() const;
@@ -132,6 +147,8 @@ private:
     void find_enabled();
     void reset_device();
     void apply_config();
+    Result<> check(IoEvents::Write const& write) const;
+    void notified(EventfdWatch::Ticket ticket);
 
     iommu::Endpoint& endpoint_;
     host::Memory& memory_;
@@ -142,11 +159,16 @@ private:
     Identity identity_;
     BarAddresses addresses_{};
     std::array<BarMemory, kBars> bars_;
-    std::optional<ConfigSpace> config_;     // from power_on() on
+    std::optional<ConfigSpace> config_;  // from power_on() on
+    EventfdWatch watch_{[this](EventfdWatch::Ticket ticket) { notified(ticket); }};
     std::optional<Interrupts> interrupts_;  // likewise
+    IoEvents io_events_{watch_};
     unsigned opens_ = 0;
+    std::atomic<bool> low_power_{false};
+    UniqueFd wakeup_;
 
     std::atomic<std::uint64_t> mmio_reads_{0}, mmio_writes_{0}, file_reads_{0}, file_writes_{0};
+    std::atomic<std::uint64_t> io_event_writes_{0};
 };
 
 }  // namespace pinfold::pci

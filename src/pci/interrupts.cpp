@@ -10,11 +10,19 @@ namespace pinfold::pci {
 using Action = IrqRequest::Action;
 using Data = IrqRequest::Data;
 
-Interrupts::Interrupts(Identity const& identity)
-    : intx_count_{identity.interrupt_pin != 0 ? 1U : 0U},
+void signal(UniqueFd const& eventfd)
+{
+    pollfd ready{.fd = eventfd.get(), .events = POLLOUT, .revents = 0};
+    if (::poll(&ready, 1, 0) != 1) return;
+    std::uint64_t const one = 1;
+    (void)!::write(eventfd.get(), &one, sizeof one);
+}
+
+Interrupts::Interrupts(Identity const& identity, EventfdWatch& watch)
+    : watch_{watch},
+      intx_count_{identity.interrupt_pin != 0 ? 1U : 0U},
       msi_count_{identity.msi_vectors},
-      msix_count_{identity.msix.vectors},
-      express_{identity.pci_express}
+      msix_count_{identity.msix.vectors}
 {
 }
 
@@ -24,7 +32,7 @@ unsigned Interrupts::count(IrqIndex index) const
         case IrqIndex::intx: return intx_count_;
         case IrqIndex::msi: return msi_count_;
         case IrqIndex::msix: return msix_count_;
-        case IrqIndex::err: return express_ ? 1 : 0;
+        case IrqIndex::err:
         case IrqIndex::req: return 1;
     }
     return 0;
@@ -59,14 +67,28 @@ Result<> Interrupts::set_intx(IrqRequest const& request, OpenEventfd open)
     return {};
 }
 
-// Nobody of ours waits on a client's eventfd, so unmasking by one is not offered; taking away the
-// one that is not there is fine.
+// EBUSY: there is one already. Taking away the one that is not there is fine.
 Result<> Interrupts::unmask_by_eventfd(IrqRequest const& request, OpenEventfd open)
 {
     if (request.action == Action::mask) return fail(Errno::notty);
-    if (request.descriptors[0] < 0) return {};
-    TRY(open(request.descriptors[0]));
-    return fail(Errno::notty);
+    if (request.descriptors[0] < 0) {
+        forget_unmask();
+        return {};
+    }
+    auto eventfd = TRY(open(request.descriptors[0]));
+    if (unmask_ != 0) return fail(Errno::busy);
+    unmask_ = TRY(watch_.add(std::move(eventfd)));
+    return {};
+}
+
+void Interrupts::forget_unmask()
+{
+    if (unmask_ != 0) watch_.remove(std::exchange(unmask_, 0));
+}
+
+void Interrupts::notified(EventfdWatch::Ticket ticket)
+{
+    if (ticket == unmask_ && active_ == Active::intx) unmask_intx();
 }
 
 // Rule V-10, trigger.
@@ -75,6 +97,7 @@ Result<> Interrupts::trigger_intx(IrqRequest const& request, OpenEventfd open)
     if (active_ == Active::intx && request.count == 0 && request.data == Data::none) {
         active_ = Active::none;
         intx_ = UniqueFd{};
+        forget_unmask();
         return {};
     }
     if ((active_ != Active::intx && active_ != Active::none) || request.count != 1)
@@ -179,6 +202,7 @@ void Interrupts::release()
 {
     release_messages();
     intx_ = UniqueFd{};
+    forget_unmask();
     error_ = UniqueFd{};
     release_request_ = UniqueFd{};
     masked_ = false;
@@ -233,16 +257,10 @@ void Interrupts::settle_intx()
     fire(intx_);
 }
 
-// Adds 1 to the eventfd. One that cannot take it (the client has filled it up) would block a
-// write(2); it stays as it is, as the kernel's saturates.
 void Interrupts::fire(UniqueFd const& eventfd)
 {
     if (!eventfd) return;
-    pollfd ready{.fd = eventfd.get(), .events = POLLOUT, .revents = 0};
-    if (::poll(&ready, 1, 0) == 1) {
-        std::uint64_t const one = 1;
-        (void)!::write(eventfd.get(), &one, sizeof one);
-    }
+    signal(eventfd);
     delivered_.fetch_add(1, std::memory_order_relaxed);
 }
 

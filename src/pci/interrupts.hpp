@@ -16,6 +16,7 @@
 #include "base/result.hpp"
 #include "base/unique_fd.hpp"
 #include "pci/device.hpp"
+#include "pci/eventfd_watch.hpp"
 
 namespace pinfold::pci {
 
@@ -39,19 +40,27 @@ struct IrqRequest {
 // A reference to the client's eventfd. EBADF: not open. EINVAL: not an eventfd.
 using OpenEventfd = FunctionRef<Result<UniqueFd>(int)>;
 
+// Adds 1 to an eventfd. One that cannot take it (the client has filled it up) would block a
+// write(2); it stays as it is, as the kernel's saturates.
+void signal(UniqueFd const& eventfd);
+
 class Interrupts {
 public:
-    explicit Interrupts(Identity const& identity);
+    // `watch` outlives it, and tells its Function, which calls notified().
+    Interrupts(Identity const& identity, EventfdWatch& watch);
 
     // How many interrupts an index has; 0: absent (rule V-8).
     unsigned count(IrqIndex index) const;
 
     // REQUIRES: start < count(index) and start + request.count <= count(index).
-    // ENOTTY: the index does not know the action, or INTx unmask by eventfd, which we do not offer.
+    // ENOTTY: the index does not know the action.
     Result<> set(IrqRequest const& request, OpenEventfd open);
 
     // Everything torn down, as at the last close.
     void release();
+
+    // The client has signalled an eventfd: if it unmasks INTx, it does so now.
+    void notified(EventfdWatch::Ticket ticket);
 
     // The device's side. A message for a vector that is not bound is lost; INTx follows the level.
     void message(unsigned vector);
@@ -71,7 +80,8 @@ private:
     enum class Active : std::uint8_t { none, intx, msi, msix };
 
     Result<> set_intx(IrqRequest const& request, OpenEventfd open);
-    static Result<> unmask_by_eventfd(IrqRequest const& request, OpenEventfd open);
+    Result<> unmask_by_eventfd(IrqRequest const& request, OpenEventfd open);
+    void forget_unmask();
     Result<> trigger_intx(IrqRequest const& request, OpenEventfd open);
     Result<> set_messages(IrqRequest const& request, OpenEventfd open, Active kind);
     Result<> bind(IrqRequest const& request, OpenEventfd open);
@@ -83,13 +93,14 @@ private:
     void fire(UniqueFd const& eventfd);
     void release_messages();
 
+    EventfdWatch& watch_;
     unsigned intx_count_;
     unsigned msi_count_;
     unsigned msix_count_;
-    bool express_;
     Active active_ = Active::none;
 
     UniqueFd intx_;
+    EventfdWatch::Ticket unmask_ = 0;  // of the eventfd that unmasks; 0: none
     bool asserted_ = false;
     bool masked_ = false;
     bool disabled_ = false;

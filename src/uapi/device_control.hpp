@@ -1,9 +1,10 @@
-// The requests of a device file that reset it, and those that we have not: they answer as a kernel
-// without the feature, after the checks of form that come first there. Stateless.
+// The requests of a device file that reset it, put it to sleep, or tie a write to an eventfd.
+// Stateless.
 #pragma once
 
 #include <cstdint>
 
+#include "base/kernel.hpp"
 #include "pci/function.hpp"
 #include "uapi/call.hpp"
 
@@ -14,9 +15,12 @@ Reply device_reset(pci::Function& function);
 
 // Rules V-15 and V-16. ENODEV: functions are on the root bus, where nothing resets a slot or bus.
 Reply device_get_hot_reset_info(Client& client, std::uint64_t arg);
-Reply device_hot_reset(Client& client, std::uint64_t arg);
+Reply device_hot_reset(Client& client, Kernel kernel, std::uint64_t arg);
 
-// Rule V-22. ENOTTY: no feature is supported.
-Reply device_feature(Client& client, std::uint64_t arg);
+// Rule V-22. ENOTTY: the feature is not supported; entering and leaving low power is.
+Reply device_feature(Client& client, pci::Function& function, std::uint64_t arg);
+
+// Rule V-13.
+Reply device_ioeventfd(Client& client, pci::Function& function, std::uint64_t arg);
 
 }  // namespace pinfold::uapi

@@ -63,9 +63,9 @@ private:
     DeviceContext context_;
 };
 
-// IOEVENTFD is not offered: ENOTTY, as any number that is none of these (rule V-1).
 Reply DeviceFile::ioctl(Client& client, std::uint32_t request, std::uint64_t arg)
 {
+    function_.access();
     switch (request) {
         case VFIO_DEVICE_GET_INFO: return device_get_info(client, function_, context_.kernel, arg);
         case VFIO_DEVICE_GET_REGION_INFO: return device_get_region_info(client, function_, arg);
@@ -74,8 +74,9 @@ Reply DeviceFile::ioctl(Client& client, std::uint32_t request, std::uint64_t arg
         case VFIO_DEVICE_SET_IRQS: return device_set_irqs(client, function_, context_.kernel, arg);
         case VFIO_DEVICE_RESET: return device_reset(function_);
         case VFIO_DEVICE_GET_PCI_HOT_RESET_INFO: return device_get_hot_reset_info(client, arg);
-        case VFIO_DEVICE_PCI_HOT_RESET: return device_hot_reset(client, arg);
-        case VFIO_DEVICE_FEATURE: return device_feature(client, arg);
+        case VFIO_DEVICE_PCI_HOT_RESET: return device_hot_reset(client, context_.kernel, arg);
+        case VFIO_DEVICE_FEATURE: return device_feature(client, function_, arg);
+        case VFIO_DEVICE_IOEVENTFD: return device_ioeventfd(client, function_, arg);
         default: return fail(Errno::notty);
     }
 }
@@ -84,6 +85,7 @@ Reply DeviceFile::ioctl(Client& client, std::uint32_t request, std::uint64_t arg
 Reply DeviceFile::read(Client& client, Vaddr buffer, std::uint64_t size, std::uint64_t offset)
 {
     if (size == 0) return 0;
+    function_.access();
     Position const at{offset};
     if (at.region == pci::kConfigRegion) return read_config(client, buffer, size, at.offset);
     return read_bar(client, buffer, size, at);
@@ -92,6 +94,7 @@ Reply DeviceFile::read(Client& client, Vaddr buffer, std::uint64_t size, std::ui
 Reply DeviceFile::write(Client& client, Vaddr buffer, std::uint64_t size, std::uint64_t offset)
 {
     if (size == 0) return 0;
+    function_.access();
     Position const at{offset};
     if (at.region == pci::kConfigRegion) return write_config(client, buffer, size, at.offset);
     return write_bar(client, buffer, size, at);

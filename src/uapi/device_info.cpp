@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "uapi/device_irqs.hpp"
 #include "uapi/user_memory.hpp"
 
 namespace pinfold::uapi {
@@ -91,7 +92,7 @@ Reply device_get_irq_info(Client& client, pci::Function const& function, Kernel 
     TRY(read_user(client, arg, info));
     if (info.argsz < sizeof info || info.index >= pci::kIrqIndexes) return fail(Errno::inval);
     auto const index = static_cast<pci::IrqIndex>(info.index);
-    unsigned const count = function.irq_count(index);
+    unsigned const count = irq_count(function, index, kernel);
     if (index == pci::IrqIndex::err && count == 0) return fail(Errno::inval);
 
     info.flags = VFIO_IRQ_INFO_EVENTFD;

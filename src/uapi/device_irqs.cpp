@@ -20,7 +20,8 @@ struct IrqSetHeader {
 static_assert(sizeof(IrqSetHeader) == kHeader);
 
 // The checks before any data is looked at, up to the kind of data.
-Result<pci::IrqRequest> check(pci::Function const& function, IrqSetHeader const& header)
+Result<pci::IrqRequest> check(pci::Function const& function, Kernel kernel,
+                              IrqSetHeader const& header)
 {
     constexpr std::uint32_t kMost = std::numeric_limits<std::uint32_t>::max();
     if (header.argsz < kHeader || header.index >= pci::kIrqIndexes ||
@@ -34,7 +35,7 @@ Result<pci::IrqRequest> check(pci::Function const& function, IrqSetHeader const&
                             .count = header.count,
                             .booleans = {},
                             .descriptors = {}};
-    unsigned const known = function.irq_count(request.index);
+    unsigned const known = irq_count(function, request.index, kernel);
     if (header.start >= known || header.start + header.count > known) return fail(Errno::inval);
     switch (header.flags & VFIO_IRQ_SET_DATA_TYPE_MASK) {
         case VFIO_IRQ_SET_DATA_NONE: request.data = pci::IrqRequest::Data::none; break;
@@ -68,11 +69,19 @@ Result<std::vector<T>> read_elements(Client& client, std::uint64_t arg, IrqSetHe
 
 }  // namespace
 
+// A conventional function has had no ERR for long.
+unsigned irq_count(pci::Function const& function, pci::IrqIndex index, Kernel kernel)
+{
+    bool const absent =
+        index == pci::IrqIndex::err && !function.identity().pci_express && kernel < Kernel::v7_3;
+    return absent ? 0 : function.irq_count(index);
+}
+
 Reply device_set_irqs(Client& client, pci::Function& function, Kernel kernel, std::uint64_t arg)
 {
     IrqSetHeader header{};
     TRY(read_user(client, arg, header));
-    auto request = TRY(check(function, header));
+    auto request = TRY(check(function, kernel, header));
     std::vector<std::uint8_t> booleans;
     std::vector<std::int32_t> descriptors;
     if (request.data == pci::IrqRequest::Data::boolean)

@@ -10,6 +10,9 @@
 
 namespace pinfold::uapi {
 
+// How many interrupts an index has, as far as this kernel tells (rule V-8).
+unsigned irq_count(pci::Function const& function, pci::IrqIndex index, Kernel kernel);
+
 // EFAULT, EINVAL: as rule V-9 says. ENOTTY: not exactly one action, or one that the index lacks.
 Reply device_set_irqs(Client& client, pci::Function& function, Kernel kernel, std::uint64_t arg);
 

@@ -176,20 +176,22 @@ TEST(ConfigSpace, MSI_control_is_the_clients_within_what_is_set_up)
 {
     Space space;
     space.write(0xa2, 2, 0x0001);
-    EXPECT_EQ(space.get(0xa2, 2), 0x0084U) << "not set up: it cannot be enabled";
+    EXPECT_EQ(space.get(0xa2, 2), 0x0000U) << "not set up: it cannot be enabled";
+    space.write(0xa2, 2, 0xffff);
+    EXPECT_EQ(space.get(0xa2, 2), 0x008eU) << "what it says of itself is the client's too";
     space.show_msi(3);
     EXPECT_TRUE(space.msi_enabled());
     space.write(0xa2, 2, 0x0071);
-    EXPECT_EQ(space.get(0xa2, 2), 0x00a5U) << "three vectors: no more than four";
+    EXPECT_EQ(space.get(0xa2, 2), 0x0021U) << "three vectors: no more than four";
     space.write(0xa2, 2, 0x0010);
     EXPECT_FALSE(space.msi_enabled());
     space.show_msi(0);
     space.write(0xa2, 1, 0x11);
-    EXPECT_EQ(space.get(0xa2, 2), 0x0084U);
+    EXPECT_EQ(space.get(0xa2, 2), 0x0000U);
     space.write(0xa4, 4, 0xfee00123);
     space.write(0xa8, 4, 0x1);
     space.write(0xac, 2, 0x4041);
-    EXPECT_EQ(space.get(0xa4), 0xfee00120U);
+    EXPECT_EQ(space.get(0xa4), 0xfee00123U);
     EXPECT_EQ(space.get(0xa8), 0x1U);
     EXPECT_EQ(space.get(0xac, 2), 0x4041U);
 }

@@ -2,7 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <random>
+#include <thread>
 
 #include "pci/support.hpp"
 
@@ -55,7 +57,9 @@ protected:
 
     static constexpr Errno kNone{};
     std::array<TestEvent, 10> events_;
-    Interrupts interrupts_{full_identity()};
+    std::atomic<EventfdWatch::Ticket> notified_{0};
+    EventfdWatch watch_{[this](EventfdWatch::Ticket ticket) { notified_ = ticket; }};
+    Interrupts interrupts_{full_identity(), watch_};
 };
 
 TEST_F(InterruptsTest, each_index_has_as_many_as_the_function_has)
@@ -70,9 +74,10 @@ TEST_F(InterruptsTest, each_index_has_as_many_as_the_function_has)
     bare.msi_vectors = 0;
     bare.msix = {};
     bare.pci_express = false;
-    Interrupts const none{bare};
-    for (auto const index : {IrqIndex::intx, IrqIndex::msi, IrqIndex::msix, IrqIndex::err})
+    Interrupts const none{bare, watch_};
+    for (auto const index : {IrqIndex::intx, IrqIndex::msi, IrqIndex::msix})
         EXPECT_EQ(none.count(index), 0U);
+    EXPECT_EQ(none.count(IrqIndex::err), 1U);
     EXPECT_EQ(none.count(IrqIndex::req), 1U);
 }
 
@@ -170,11 +175,30 @@ TEST_F(InterruptsTest, INTx_refuses_what_it_cannot_do_with_the_errno_of_the_kern
     EXPECT_EQ(intx(Data::eventfd, {-1}, Action::mask), Errno::notty);
     EXPECT_EQ(intx(Data::eventfd, {kClosed}, Action::unmask), Errno::badf);
     EXPECT_EQ(intx(Data::eventfd, {kNoEventfd}, Action::unmask), Errno::inval);
-    EXPECT_EQ(intx(Data::eventfd, {1}, Action::unmask), Errno::notty) << "not offered";
+    EXPECT_EQ(intx(Data::eventfd, {1}, Action::unmask), kNone);
+    EXPECT_EQ(intx(Data::eventfd, {2}, Action::unmask), Errno::busy);
+    EXPECT_EQ(intx(Data::eventfd, {-1}, Action::unmask), kNone);
+    EXPECT_EQ(intx(Data::eventfd, {2}, Action::unmask), kNone);
     EXPECT_EQ(intx(Data::eventfd, {-1}, Action::unmask), kNone);
     EXPECT_EQ(intx(Data::boolean, {1}), kNone);
     EXPECT_EQ(intx(Data::boolean, {0}), kNone);
     EXPECT_EQ(fired(0), 1U) << "a failed swap leaves the old one";
+}
+
+TEST_F(InterruptsTest, INTx_is_unmasked_by_the_eventfd_that_was_given_for_it)
+{
+    ASSERT_EQ(intx(Data::eventfd, {0}), kNone);
+    ASSERT_EQ(intx(Data::eventfd, {1}, Action::unmask), kNone);
+    interrupts_.assert_intx();
+    EXPECT_EQ(fired(0), 1U);
+    events_[1].signal();
+    while (notified_ == 0) std::this_thread::yield();
+    interrupts_.notified(notified_);
+    EXPECT_EQ(fired(0), 1U) << "asserted still, so it fires again";
+
+    ASSERT_EQ(intx(Data::eventfd, {-1}, Action::unmask), kNone);
+    interrupts_.notified(notified_);
+    EXPECT_EQ(fired(0), 0U) << "a late word of an eventfd that was taken away";
 }
 
 // ---- MSI and MSI-X, rule V-11

@@ -86,6 +86,12 @@ public:
         return ::read(fd_.get(), &count, sizeof count) == sizeof count ? count : 0;
     }
 
+    void signal() const
+    {
+        std::uint64_t const one = 1;
+        (void)!::write(fd_.get(), &one, sizeof one);
+    }
+
 private:
     UniqueFd fd_{::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)};
 };
