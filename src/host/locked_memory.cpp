@@ -97,6 +97,8 @@ std::uint64_t LockedMemory::limit_pages() const
     return source_.limit_bytes() >> host_page_.lg2();
 }
 
+std::uint64_t LockedMemory::limit_bytes() const { return source_.limit_bytes(); }
+
 std::uint64_t LockedMemory::needed_bytes() const
 {
     std::uint64_t const pages = needed_pages_.load(std::memory_order_relaxed);

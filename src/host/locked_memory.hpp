@@ -49,6 +49,7 @@ public:
     std::uint64_t charged() const;  // pages charged now by us
     std::uint64_t peak() const;     // the most that was ever charged
     std::uint64_t limit_pages() const;
+    std::uint64_t limit_bytes() const;  // as it was set
     // The least limit in bytes under which every charge so far, refused ones included, would have
     // passed. What mlock() had locked is counted where a finite limit was held against it.
     std::uint64_t needed_bytes() const;

@@ -81,6 +81,17 @@ Result<> OwnProcess::fault_in(VaddrRange range, Intent intent)
     return populate(range, MADV_POPULATE_READ);
 }
 
+// A name that cannot be read is empty.
+Task OwnProcess::task() const
+{
+    Task task{.pid = static_cast<int>(::getpid())};
+    UniqueFd const file = raw::open("/proc/self/comm", O_RDONLY);
+    long const size = ::syscall(SYS_read, file.get(), task.comm.data(), task.comm.size() - 1);
+    if (size > 0 && task.comm[static_cast<std::size_t>(size) - 1] == '\n')
+        task.comm[static_cast<std::size_t>(size) - 1] = '\0';
+    return task;
+}
+
 std::byte* OwnProcess::local(Vaddr vaddr)
 {
     return kUserRange.contains(vaddr) ? pointer(vaddr) : nullptr;

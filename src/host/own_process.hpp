@@ -14,18 +14,22 @@ class OwnProcess : public Process {
 public:
     OwnProcess(LockedMemory::Source& source, PageSize host_page,
                TrackedFiles tracked_files = TrackedFiles::refused)
-        : locked_memory_{source, host_page}, tracked_files_{tracked_files}
+        : mm_{std::make_shared<Mm>(*this, source, host_page)}, tracked_files_{tracked_files}
     {
     }
+    ~OwnProcess() override { mm_->end(); }
+    OwnProcess(OwnProcess const&) = delete;
+    OwnProcess& operator=(OwnProcess const&) = delete;
 
     Result<> read(Vaddr from, std::span<std::byte> into) override;
     Result<> write(Vaddr to, std::span<std::byte const> from) override;
     Result<> fault_in(VaddrRange range, Intent intent) override;
-    LockedMemory& locked_memory() override { return locked_memory_; }
+    std::shared_ptr<Mm> const& mm() override { return mm_; }
+    Task task() const override;
     std::byte* local(Vaddr vaddr) override;
 
 private:
-    LockedMemory locked_memory_;
+    std::shared_ptr<Mm> mm_;
     TrackedFiles tracked_files_;
 };
 

@@ -3,16 +3,24 @@
 // process_vm_readv(2) and the like, which is why nothing here hands out a pointer. Thread safe.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <span>
 
 #include "base/address.hpp"
 #include "base/range.hpp"
 #include "base/result.hpp"
-#include "host/locked_memory.hpp"
+#include "host/mm.hpp"
 
 namespace pinfold::host {
+
+// How the kernel's log names a process: task_struct's comm and pid.
+struct Task {
+    std::array<char, 16> comm{};  // ends at the first NUL
+    int pid = 0;
+};
 
 // What a pin is for: an IOMMU mapping that the device may write pins for write (rule M-8).
 enum class Intent { read, write };
@@ -31,8 +39,13 @@ public:
     // asks for, past the end of a file. ENOMEM: no memory. Rules 3.3. `range` is of whole pages.
     virtual Result<> fault_in(VaddrRange range, Intent intent) = 0;
 
-    // mm->locked_vm, RLIMIT_MEMLOCK and CAP_IPC_LOCK of this process (rules P-1 to P-7).
-    virtual LockedMemory& locked_memory() = 0;
+    // What outlives this process. mm->locked_vm, RLIMIT_MEMLOCK and CAP_IPC_LOCK (rules P-1 to P-7)
+    // are in it.
+    virtual std::shared_ptr<Mm> const& mm() = 0;
+    LockedMemory& locked_memory() { return mm()->locked_memory; }
+
+    // The leader of its threads.
+    virtual Task task() const = 0;
 
     // Where this process's page at `vaddr` can be touched by us; nullptr if it cannot be mapped
     // here.
