@@ -8,6 +8,7 @@
 #include <cstdint>
 
 #include "iommu/domain.hpp"
+#include "type1/exposure.hpp"
 
 namespace pinfold::type1 {
 
@@ -60,6 +61,7 @@ public:
     Count mappings;
     Count bytes;
     std::array<std::atomic<std::uint64_t>, std::tuple_size_v<iommu::LeafCounts>> most_leaves{};
+    Exposure exposure;  // under the policy `subpage` only
 
 private:
     std::atomic<std::uint64_t> seen_bytes_{0};

@@ -1,5 +1,6 @@
-// Dirty tracking: section 7 of the rules. With groups that never say what they write, which are all
-// there are here, every granule of every mapping is dirty at every query (rule B-5).
+// Dirty tracking: section 7 of the rules.
+#include <algorithm>
+
 #include "type1/backend.hpp"
 #include "type1/rollback.hpp"
 
@@ -9,7 +10,10 @@ Result<> Backend::start_dirty_tracking()
 {
     if (dirty_tracking_) return {};
     Rollback stop{[&] { stop_dirty_tracking(); }};
-    for (auto& [iova, dma] : dmas_) dma.dirty = TRY(DirtyBitmap::of(granules(dma.range.size())));
+    for (auto& [iova, dma] : dmas_) {
+        dma.dirty = TRY(DirtyBitmap::of(granules(dma.range.size())));
+        mark_pinned(dma);
+    }
     dirty_tracking_ = true;
     stop.commit();
     return {};
@@ -23,7 +27,11 @@ void Backend::stop_dirty_tracking()
 
 Result<> Backend::dirty_bitmap(host::Process& process, DirtyQuery const& query)
 {
-    auto const range = TRY(IovaRange::of(query.iova, query.size));
+    TRY(check_wrap(query.iova.raw(), query.size));
+    IovaRange const range{query.iova, query.iova + (query.size - 1)};
+    // Older kernels add where 7.3 compares, and take an end at the top for a wrap (rule M-29).
+    if (settings_.kernel < Kernel::v7_3 && range.last == Iova{~std::uint64_t{0}})
+        return fail(Errno::inval);
     TRY(check(query.bitmap, query.size));
     if (query.bitmap.page_size != granule_) return fail(Errno::inval);
     if (!aligned(query.iova.raw() | query.size)) return fail(Errno::inval);
@@ -35,10 +43,30 @@ Result<> Backend::dirty_bitmap(host::Process& process, DirtyQuery const& query)
         if (dma.range.start > range.last) break;
         std::uint64_t const count = granules(dma.range.size());
         TRY(dma.dirty.write_out(process, query.bitmap.vaddr, count,
-                                granules(dma.range.start - range.start)));
+                                granules(dma.range.start - range.start), all_dirty(dma)));
         dma.dirty.reset(count);
+        mark_pinned(dma);
     }
     return {};
+}
+
+// Rule B-5: some group never says what it writes.
+bool Backend::all_dirty(Dma const& dma) const
+{
+    return dma.mapped && !std::ranges::all_of(groups_, &Group::pinned_page_dirty_scope);
+}
+
+void Backend::mark_dirty(Dma& dma, std::uint64_t offset, std::uint64_t size)
+{
+    std::uint64_t const first = granules(offset);
+    dma.dirty.mark(first, granules(offset + (size - 1)) - first + 1, granules(dma.range.size()));
+}
+
+// What a driver holds may be written at any time (rule B-6).
+void Backend::mark_pinned(Dma& dma)
+{
+    for (auto const& [iova, pin] : dma.pins)
+        mark_dirty(dma, iova - dma.range.start, settings_.memory.page_size().bytes());
 }
 
 }  // namespace pinfold::type1

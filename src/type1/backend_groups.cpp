@@ -2,31 +2,85 @@
 #include <algorithm>
 
 #include "type1/backend.hpp"
-#include "type1/page_sizes.hpp"
 #include "type1/rollback.hpp"
 
 namespace pinfold::type1 {
 
-Result<> Backend::attach(Group& group)
+Result<> Backend::attach(Group& group, host::Process* caller)
 {
     if (invalid_vaddrs_ != 0) return fail(Errno::busy);
     groups_.reserve(groups_.size() + 1);
+    // Only its driver's pins and writes are an emulated group's, and they are all known.
+    group.pinned_page_dirty_scope = group.emulated();
+    if (group.emulated()) {
+        groups_.push_back(&group);
+        return {};
+    }
 
     // A fresh domain is tried even where the group ends up in one that is here already (rule A-1).
-    auto fresh = TRY(group.iommu().create_domain());
+    auto fresh = group.iommu().create_domain();
+    if (!fresh) return fail(settings_.kernel < Kernel::v6_12 ? Errno::io : fresh.error());
+    if (nesting_ == Nesting::yes && !group.can_nest()) return fail(Errno::inval);
     Rollback block{[&] { group.block(); }};
-    TRY(group.attach(*fresh));
-    auto ranges = TRY(ranges_with(group, fresh->aperture()));
-    if (group.msi_isolation() == MsiIsolation::no && !settings_.allow_unsafe_interrupts)
+    TRY(group.attach(**fresh));
+    auto ranges = TRY(ranges_with(group, (*fresh)->aperture()));
+    if (group.msi_isolation() == MsiIsolation::no && !settings_.allow_unsafe_interrupts) {
+        write_line(settings_.log,
+                   "vfio_iommu_type1_attach_group: No interrupt remapping support for group {}, "
+                   "and allow_unsafe_interrupts is off",
+                   group.number());
         return fail(Errno::perm);
-    if (!domains_.join(group)) {
-        TRY(domains_.adopt(fresh, group, dmas_));
-        update_page_sizes();
     }
+    TRY(take_into_domain(group, std::move(*fresh), ranges.ranges(), caller));
 
     iova_ranges_ = std::move(ranges);
     groups_.push_back(&group);
     block.commit();
+    return {};
+}
+
+// Into a domain that is here already, or else the fresh one, which then holds what is mapped.
+Result<> Backend::take_into_domain(Group& group, std::unique_ptr<iommu::Domain> fresh,
+                                   std::span<IovaRange const> ranges, host::Process* caller)
+{
+    bool const coherent = fresh->enforce_coherency();
+    if (domains_.join(group, coherent)) return {};
+
+    auto const fgsp =
+        settings_.kernel < Kernel::v7_3 ? domains_.probe(*fresh, ranges) : Domains::Fgsp::no;
+    bool const first = domains_.empty();
+    TRY(domains_.adopt(fresh, group, coherent, fgsp, dmas_));
+    if (first) {
+        Rollback leave{[&] { domains_.remove(group); }};
+        TRY(pin_all(caller));
+        leave.commit();
+    }
+    update_page_sizes();
+    return {};
+}
+
+// Mappings that were made while there was no domain are pinned and mapped now (rules A-6, P-17).
+// All or nothing.
+Result<> Backend::pin_all(host::Process* caller)
+{
+    auto position = dmas_.begin();
+    Rollback undo{[&] {
+        for (auto done = dmas_.begin(); done != position; ++done) {
+            unpin_all(done->second, pinning());
+            done->second.mapped = false;
+        }
+    }};
+    for (; position != dmas_.end(); ++position) {
+        Dma& dma = position->second;
+        if (caller != nullptr) {
+            TRY(pin_and_map(dma, *caller));
+            continue;
+        }
+        host::Mm::Use const use{*dma.mm};
+        if (!use) return fail(Errno::nodev);
+        TRY(pin_and_map(dma, use.process()));
+    }
+    undo.commit();
     return {};
 }
 
@@ -51,32 +105,54 @@ Result<IovaRanges> Backend::ranges_with(Group const& group, IovaRange aperture)
 std::size_t Backend::most_ranges() const
 {
     std::size_t ranges = 1;
-    for (Group const* const group : groups_) ranges += group->iommu().reserved_regions().size();
+    for (Group const* const group : groups_)
+        if (!group->emulated()) ranges += group->iommu().reserved_regions().size();
     return ranges;
 }
 
 void Backend::detach(Group& group)
 {
     group.block();
-    bool const last_in_domain = domains_.alone(group);
-    if (last_in_domain && domains_.count() == 1)
-        for (auto position = dmas_.begin(); position != dmas_.end();) position = remove(position);
-    domains_.remove(group);
     std::erase(groups_, &group);
+    if (!group.emulated()) detach_real(group);
+    if (groups_.empty())
+        for (auto position = dmas_.begin(); position != dmas_.end();) position = remove(position);
+    // What the group wrote while it was here, nobody knows (rule A-14).
+    if (dirty_tracking_ && !group.pinned_page_dirty_scope)
+        for (auto& [iova, dma] : dmas_) dma.dirty.mark_all();
+}
 
+void Backend::detach_real(Group& group)
+{
+    bool const last_in_domain = domains_.alone(group);
+    if (last_in_domain && domains_.count() == 1) unmap_all();
+    domains_.remove(group);
     if (last_in_domain) {
         iova_ranges_.widen(domains_.common_aperture());
         update_page_sizes();
     }
     iova_ranges_.close_holes();
-    for (Group const* const left : groups_) iova_ranges_.exclude(left->iommu().reserved_regions());
+    for (Group const* const left : groups_)
+        if (!left->emulated()) iova_ranges_.exclude(left->iommu().reserved_regions());
+}
+
+// The last domain goes: nothing is pinned any more but what drivers have pinned (rule P-16). The
+// mappings stay if an emulated group does.
+void Backend::unmap_all()
+{
+    auto* const activity = settings_.activity;
+    if (activity != nullptr && activity->fullest()) activity->leaves(domains_.leaves());
+    for (auto& [iova, dma] : dmas_) {
+        unpin_all(dma, pinning());
+        dma.mapped = false;
+    }
 }
 
 // Only where a domain has come or gone (rule I-5).
 void Backend::update_page_sizes()
 {
-    page_sizes_ = reported_page_sizes(domains_.common_page_sizes(), settings_.memory.page_size());
-    granule_ = granule(page_sizes_);
+    page_sizes_ = rules_.reported(domains_.common_page_sizes());
+    granule_ = rules_.granule(page_sizes_);
 }
 
 }  // namespace pinfold::type1

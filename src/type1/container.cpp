@@ -1,5 +1,6 @@
 #include "type1/container.hpp"
 
+#include <algorithm>
 #include <cassert>
 
 namespace pinfold::type1 {
@@ -10,17 +11,26 @@ enum Extension : std::uint64_t {
     kType1 = 1,
     kType1v2 = 3,
     kDmaCc = 4,
+    kType1Nesting = 6,
     kUnmapAll = 9,
     kUpdateVaddr = 10,
 };
 
+struct Type {
+    Version version;
+    Nesting nesting;
+};
+
 // The driver claims UNMAP_ALL as an extension, so it is asked to open with it and refuses: EINVAL,
 // where a type that nobody claims is ENODEV (rule C-9).
-Result<Version> version_of(std::uint64_t type)
+Result<Type> type_of(std::uint64_t type, Kernel kernel)
 {
     switch (type) {
-        case kType1: return Version::v1;
-        case kType1v2: return Version::v2;
+        case kType1: return Type{Version::v1, Nesting::no};
+        case kType1v2: return Type{Version::v2, Nesting::no};
+        case kType1Nesting:
+            if (kernel >= Kernel::v7_3) return fail(Errno::nodev);
+            return Type{Version::v2, Nesting::yes};
         case kUnmapAll: return fail(Errno::inval);
         default: return fail(Errno::nodev);
     }
@@ -43,7 +53,11 @@ bool Container::check_extension(std::uint64_t extension)
         case kType1:
         case kType1v2:
         case kUnmapAll: return true;
-        case kUpdateVaddr: return version().has_value();
+        case kType1Nesting: return settings_.kernel < Kernel::v7_3;
+        case kUpdateVaddr: {
+            std::lock_guard const lock{mutex_};
+            return backend_ && !backend_->has_emulated();
+        }
         case kDmaCc: {
             std::lock_guard const lock{mutex_};
             return backend_ && backend_->coherent();
@@ -54,36 +68,44 @@ bool Container::check_extension(std::uint64_t extension)
 
 Result<> Container::set_iommu(std::uint64_t type)
 {
-    std::lock_guard const lock{mutex_};
+    Lock const lock = lock_membership();
     if (groups_.empty() || backend_) return fail(Errno::inval);
-    Version const version = TRY(version_of(type));
-    auto backend = std::make_unique<Backend>(settings_, version);
-    for (Group* const group : groups_) TRY(backend->attach(*group));
+    auto const [version, nesting] = TRY(type_of(type, settings_.kernel));
+    auto backend = std::make_unique<Backend>(settings_, version, nesting);
+    for (Group* const group : groups_) TRY(backend->attach(*group, nullptr));
 
     backend_ = std::move(backend);
     version_ = version;
     return {};
 }
 
-Result<> Container::add(Group& group)
+Result<> Container::add(Group& group, host::Process* caller)
 {
-    std::lock_guard const lock{mutex_};
+    Lock const lock = lock_membership();
     groups_.reserve(groups_.size() + 1);
     group.block();
-    if (backend_) TRY(backend_->attach(group));
+    if (backend_) TRY(backend_->attach(group, caller));
     groups_.insert(groups_.begin(), &group);
     return {};
 }
 
 void Container::remove(Group& group)
 {
-    std::lock_guard const lock{mutex_};
+    Lock const lock = lock_membership();
     if (backend_) backend_->detach(group);
     group.block();
     std::erase(groups_, &group);
     if (!groups_.empty()) return;
     version_ = std::nullopt;
     backend_.reset();
+}
+
+// For groups to come or go. An unmap that waits for drivers relies on those that are here.
+Container::Lock Container::lock_membership()
+{
+    Lock lock{mutex_};
+    idle_.wait(lock, [&] { return notifying_ == 0; });
+    return lock;
 }
 
 Result<Info> Container::info()
@@ -102,9 +124,9 @@ Result<> Container::map(host::Process& process, MapRequest const& request)
 
 Result<std::uint64_t> Container::unmap(host::Process& process, UnmapRequest const& request)
 {
-    std::lock_guard const lock{mutex_};
+    Lock lock{mutex_};
     if (!backend_) return fail(Errno::inval);
-    return backend_->unmap(process, request);
+    return backend_->unmap(process, request, [&](IovaRange range) { notify(lock, range); });
 }
 
 Result<> Container::start_dirty_tracking()
@@ -127,6 +149,69 @@ Result<> Container::dirty_bitmap(host::Process& process, DirtyQuery const& query
     std::lock_guard const lock{mutex_};
     if (!backend_) return fail(Errno::inval);
     return backend_->dirty_bitmap(process, query);
+}
+
+// Rule U-10. Drivers let pages go by calls that take the mutex.
+void Container::notify(Lock& lock, IovaRange range)
+{
+    ++notifying_;
+    std::unique_lock servers{servers_mutex_};
+    lock.unlock();
+    for (DeviceServer* const server : servers_)
+        if (server->dma_unmap_) server->dma_unmap_(range);
+    servers.unlock();
+    lock.lock();
+    if (--notifying_ == 0) idle_.notify_all();
+}
+
+Result<> Container::add(DeviceServer& server)
+{
+    Lock const lock = lock_membership();
+    if (!backend_ || std::ranges::find(groups_, &server.group_) == groups_.end())
+        return fail(Errno::inval);
+    std::lock_guard const servers{servers_mutex_};
+    servers_.push_back(&server);
+    return {};
+}
+
+void Container::remove(DeviceServer& server)
+{
+    Lock const lock = lock_membership();
+    std::lock_guard const servers{servers_mutex_};
+    std::erase(servers_, &server);
+}
+
+bool Container::any_dma_unmap()
+{
+    std::lock_guard const servers{servers_mutex_};
+    return std::ranges::any_of(servers_, [](auto const* it) { return bool{it->dma_unmap_}; });
+}
+
+Result<> Container::pin_pages(Group& group, Iova iova, Prot prot, std::span<Paddr> pages)
+{
+    std::lock_guard const lock{mutex_};
+    if (!backend_) return fail(Errno::inval);
+    return backend_->pin_pages(group, iova, prot, pages, any_dma_unmap());
+}
+
+void Container::unpin_pages(Iova iova, std::uint64_t pages)
+{
+    std::lock_guard const lock{mutex_};
+    if (backend_) backend_->unpin_pages(iova, pages);
+}
+
+Result<> Container::dma_read(Iova iova, std::span<std::byte> into)
+{
+    std::lock_guard const lock{mutex_};
+    if (!backend_) return fail(Errno::inval);
+    return backend_->dma_read(iova, into);
+}
+
+Result<> Container::dma_write(Iova iova, std::span<std::byte const> from)
+{
+    std::lock_guard const lock{mutex_};
+    if (!backend_) return fail(Errno::inval);
+    return backend_->dma_write(iova, from);
 }
 
 }  // namespace pinfold::type1

@@ -3,13 +3,16 @@
 #pragma once
 
 #include <atomic>
+#include <condition_variable>
 #include <cstdint>
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <span>
 #include <vector>
 
 #include "type1/backend.hpp"
+#include "type1/device_server.hpp"
 
 namespace pinfold::type1 {
 
@@ -32,8 +35,8 @@ public:
     Result<> set_iommu(std::uint64_t type);
 
     // A group comes in, and is blocked until a back end takes it. As Backend::attach(); the group
-    // stays out then. REQUIRES: it is in no container.
-    Result<> add(Group& group);
+    // stays out then. `caller` is the process that brings it. REQUIRES: it is in no container.
+    Result<> add(Group& group, host::Process* caller = nullptr);
     // A group leaves, blocked; with the last one goes the back end and all that was mapped
     // (rule G-15).
     void remove(Group& group);
@@ -45,9 +48,27 @@ public:
     Result<> stop_dirty_tracking();
     Result<> dirty_bitmap(host::Process& process, DirtyQuery const& query);
 
+    // For DeviceServer, whose open() and end these are.
+    Result<> add(DeviceServer& server);
+    void remove(DeviceServer& server);
+    Result<> pin_pages(Group& group, Iova iova, Prot prot, std::span<Paddr> pages);
+    void unpin_pages(Iova iova, std::uint64_t pages);
+    Result<> dma_read(Iova iova, std::span<std::byte> into);
+    Result<> dma_write(Iova iova, std::span<std::byte const> from);
+
 private:
+    using Lock = std::unique_lock<std::mutex>;
+
+    Lock lock_membership();
+    void notify(Lock& lock, IovaRange range);
+    bool any_dma_unmap();
+
     Settings const& settings_;
     std::mutex mutex_;
+    std::condition_variable idle_;  // no notify() is under way
+    unsigned notifying_ = 0;
+    std::mutex servers_mutex_;  // taken inside mutex_, except by notify(), which has let that go
+    std::vector<DeviceServer*> servers_;
     std::vector<Group*> groups_;  // newest first
     std::unique_ptr<Backend> backend_;
     std::atomic<std::optional<Version>> version_;

@@ -1,5 +1,6 @@
 #include "type1/dirty_bitmap.hpp"
 
+#include <algorithm>
 #include <span>
 
 namespace pinfold::type1 {
@@ -24,11 +25,10 @@ Result<DirtyBitmap> DirtyBitmap::of(std::uint64_t granules)
 }
 
 Result<> DirtyBitmap::write_out(host::Process& process, Vaddr user, std::uint64_t granules,
-                                std::uint64_t offset)
+                                std::uint64_t offset, bool all)
 {
-    // The granule may have become finer since the bits were allocated: a domain went.
-    if (words_.size() < room_for(granules)) words_.resize(room_for(granules));
-    fill(granules, true);
+    make_room(granules);
+    if (all || all_) fill(0, granules, true);
 
     Vaddr const first = user + offset / kWordBits * sizeof(std::uint64_t);
     auto const shift = static_cast<unsigned>(offset % kWordBits);
@@ -42,17 +42,35 @@ Result<> DirtyBitmap::write_out(host::Process& process, Vaddr user, std::uint64_
     return process.write(first, std::as_bytes(std::span{words_}.first(words)));
 }
 
-void DirtyBitmap::reset(std::uint64_t granules) { fill(granules, false); }
-
-void DirtyBitmap::fill(std::uint64_t granules, bool dirty)
+void DirtyBitmap::mark(std::uint64_t first, std::uint64_t count, std::uint64_t granules)
 {
-    auto const put = [dirty](std::uint64_t& word, std::uint64_t bits) {
-        word = dirty ? word | bits : word & ~bits;
-    };
-    std::size_t const whole = granules / kWordBits;
-    for (std::size_t i = 0; i < whole; ++i) put(words_[i], ~std::uint64_t{0});
-    if (auto const rest = granules % kWordBits; rest != 0)
-        put(words_[whole], (std::uint64_t{1} << rest) - 1);
+    make_room(granules);
+    fill(first, count, true);
+}
+
+// The granule may have become finer since the bits were allocated: a domain went.
+void DirtyBitmap::make_room(std::uint64_t granules)
+{
+    if (words_.size() < room_for(granules)) words_.resize(room_for(granules));
+}
+
+void DirtyBitmap::reset(std::uint64_t granules)
+{
+    fill(0, granules, false);
+    all_ = false;
+}
+
+void DirtyBitmap::fill(std::uint64_t first, std::uint64_t count, bool dirty)
+{
+    for (std::uint64_t bit = first; bit < first + count;) {
+        std::uint64_t const in_word = bit % kWordBits;
+        std::uint64_t const bits =
+            std::min<std::uint64_t>(kWordBits - in_word, first + count - bit);
+        std::uint64_t const mask = ~std::uint64_t{0} >> (kWordBits - bits) << in_word;
+        std::uint64_t& word = words_[bit / kWordBits];
+        word = dirty ? word | mask : word & ~mask;
+        bit += bits;
+    }
 }
 
 // REQUIRES: 0 < shift < 64. What leaves the last word is lost; nothing is masked.

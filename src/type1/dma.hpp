@@ -5,11 +5,13 @@
 #include <absl/container/btree_map.h>
 
 #include <cstdint>
+#include <memory>
 
 #include "base/prot.hpp"
 #include "base/range.hpp"
 #include "host/process.hpp"
 #include "type1/dirty_bitmap.hpp"
+#include "type1/external_pins.hpp"
 
 namespace pinfold::type1 {
 
@@ -18,12 +20,16 @@ struct Dma {
     Vaddr vaddr;
     Prot prot;
     bool vaddr_invalid = false;  // UNMAP with VADDR came, MAP with VADDR has not (rule U-11)
+    bool mapped = false;         // in every domain; not so while there is none (rule M-3)
+    bool has_reserved = false;   // some page was reserved when it was pinned (rule M-15)
 
-    // Whom the pages are charged to, how many they are, and what CAP_IPC_LOCK said at MAP (P-4).
-    host::Process* owner;
+    // Whose memory it is and who is charged for it, for how many pages, and what CAP_IPC_LOCK said
+    // at MAP (rule P-4).
+    std::shared_ptr<host::Mm> mm;
     host::LockCap lock_cap;
     std::uint64_t locked_pages = 0;
 
+    ExternalPins pins;
     DirtyBitmap dirty;  // empty while tracking is off
 };
 

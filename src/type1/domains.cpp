@@ -63,19 +63,23 @@ void Domains::unmap_head(IovaRange range, Release release)
     std::size_t pending = 0;
     auto const flush = [&] {
         head().sync(gather);
-        for (Run const& run : std::span{unsynced_}.first(pending)) release(run.paddr, run.size);
+        for (Run const& run : std::span{unsynced_}.first(pending))
+            release(run.iova, run.paddr, run.size);
         pending = 0;
     };
+
+    bool const single = domains_.front().fgsp == Fgsp::yes;
 
     // Offsets, because the position after a range that ends at the top of the space has no name.
     std::uint64_t const size = range.size();
     for (std::uint64_t offset = 0; offset < size;) {
         Iova const iova = range.start + offset;
-        auto const run = run_at({iova, range.last});
+        auto run = run_at({iova, range.last});
         if (!run) {
-            offset += std::min(host_page_.bytes(), size - offset);
+            offset += std::min(step().bytes(), size - offset);
             continue;
         }
+        if (single) run->size = std::min(run->size, host_page_.bytes());
         std::uint64_t gone = head().unmap(iova, run->size, gather);
         if (gone == 0) {  // rule U-14: once more, with nothing outstanding
             flush();
@@ -83,24 +87,36 @@ void Domains::unmap_head(IovaRange range, Release release)
             if (gone == 0) break;
         }
         gone = std::min(gone, size - offset);
-        unsynced_[pending++] = {run->paddr, gone};
+        unsynced_[pending++] = {iova, run->paddr, gone};
         if (pending == kMostUnsynced) flush();
         offset += gone;
     }
     flush();
 }
 
-// The stretch from range.start on that is physically consecutive, as far as look-ups in steps of
-// the host page can tell; a leaf answers for all the steps inside it. nullopt: nothing is there.
+void Domains::each_run(IovaRange range, Release use) const
+{
+    std::uint64_t const size = range.size();
+    for (std::uint64_t offset = 0; offset < size;) {
+        Iova const iova = range.start + offset;
+        auto const run = run_at({iova, range.last});
+        if (run) use(iova, run->paddr, run->size);
+        offset += run ? run->size : std::min(step().bytes(), size - offset);
+    }
+}
+
+// The stretch from range.start on that is physically consecutive, as far as look-ups in steps can
+// tell; a leaf answers for all the steps inside it. nullopt: nothing is there.
 std::optional<Domains::Run> Domains::run_at(IovaRange range) const
 {
     ReadSection const section;
     auto leaf = head().walk(range.start);
     if (!leaf) return std::nullopt;
-    Run run{leaf->paddr + (range.start - leaf->iova.start), 0};
+    PageSize const step = this->step();
+    Run run{range.start, leaf->paddr + (range.start - leaf->iova.start), 0};
     for (;;) {
         std::uint64_t const in_leaf = leaf->iova.last - (range.start + run.size) + 1;
-        run.size += std::max(host_page_.align_down(in_leaf), host_page_.bytes());
+        run.size += std::max(step.align_down(in_leaf), step.bytes());
         if (run.size >= range.size()) break;
         Iova const next = range.start + run.size;
         leaf = head().walk(next);
@@ -110,10 +126,14 @@ std::optional<Domains::Run> Domains::run_at(IovaRange range) const
     return run;
 }
 
-bool Domains::join(Group& group)
+PageSize Domains::step() const { return rules_.unmap_step(head().page_sizes()); }
+
+bool Domains::join(Group& group, bool coherent)
 {
     for (Member& member : domains_) {
-        if (member.iommu != &group.iommu()) continue;
+        bool const suits = member.iommu->options().model == group.iommu().options().model &&
+                           member.coherent == coherent;
+        if (!suits) continue;
         member.groups.reserve(member.groups.size() + 1);
         if (!group.attach(*member.domain)) continue;
         member.groups.push_back(&group);
@@ -122,29 +142,45 @@ bool Domains::join(Group& group)
     return false;
 }
 
-Result<> Domains::adopt(std::unique_ptr<iommu::Domain>& fresh, Group& group, Dmas& dmas)
+Result<> Domains::adopt(std::unique_ptr<iommu::Domain>& fresh, Group& group, bool coherent,
+                        Fgsp fgsp, Dmas& dmas)
 {
     domains_.reserve(domains_.size() + 1);
     std::vector<Group*> groups{&group};
-    bool const coherent = fresh->enforce_coherency();
     if (!domains_.empty())
         for (auto const& [iova, dma] : dmas) TRY(replay(*fresh, dma));
 
     domains_.insert(domains_.begin(),
-                    Member{std::move(fresh), &group.iommu(), coherent, std::move(groups)});
+                    Member{std::move(fresh), &group.iommu(), coherent, fgsp, std::move(groups)});
     return {};
 }
 
 Result<> Domains::replay(iommu::Domain& fresh, Dma const& dma) const
 {
-    std::uint64_t const size = dma.range.size();
-    for (std::uint64_t offset = 0; offset < size;) {
-        Iova const iova = dma.range.start + offset;
-        auto const run = run_at({iova, dma.range.last});
-        if (run) TRY(fresh.map(iova, run->paddr, run->size, dma.prot));
-        offset += run ? run->size : std::min(host_page_.bytes(), size - offset);
+    Result<> result;
+    each_run(dma.range, [&](Iova iova, Paddr paddr, std::uint64_t size) {
+        if (result) result = fresh.map(iova, paddr, size, dma.prot);
+    });
+    return result;
+}
+
+// No frame is behind the two pages: nothing but the table is looked at.
+Domains::Fgsp Domains::probe(iommu::Domain& fresh, std::span<IovaRange const> ranges) const
+{
+    std::uint64_t const page = host_page_.bytes();
+    PageSize const window = PageSize::lg2_of(host_page_.lg2() + 1);
+    for (IovaRange const range : ranges) {
+        Iova const start{window.align_up(range.start.raw())};
+        if (start < range.start || start >= range.last || range.last - start < window.bytes())
+            continue;
+        if (!fresh.map(start, Paddr{0}, window.bytes(), Prot::read_write)) return Fgsp::no;
+        iommu::Gather gather;
+        bool const splits = fresh.unmap(start, page, gather) == page;
+        if (splits) fresh.unmap(start + page, page, gather);
+        fresh.sync(gather);
+        return splits ? Fgsp::no : Fgsp::yes;
     }
-    return {};
+    return Fgsp::no;
 }
 
 bool Domains::alone(Group const& group) const

@@ -7,18 +7,20 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <span>
 #include <vector>
 
 #include "base/function_ref.hpp"
 #include "iommu/domain.hpp"
 #include "type1/dma.hpp"
 #include "type1/group.hpp"
+#include "type1/page_sizes.hpp"
 
 namespace pinfold::type1 {
 
 class Domains {
 public:
-    explicit Domains(PageSize host_page) : host_page_{host_page} {}
+    Domains(PageSize host_page, PageRules rules) : host_page_{host_page}, rules_{rules} {}
 
     bool empty() const { return domains_.empty(); }
     PageSizes common_page_sizes() const;  // all ones when there is no domain
@@ -31,16 +33,27 @@ public:
 
     // Unmaps `range` and hands over what has gone, run by run, each when no device can reach it any
     // more (rule U-15). What no domain holds is skipped.
-    using Release = FunctionRef<void(Paddr paddr, std::uint64_t size)>;
+    using Release = FunctionRef<void(Iova iova, Paddr paddr, std::uint64_t size)>;
     void unmap(IovaRange range, Release release);
 
-    // Puts `group`, which is attached to `fresh`, into a domain that is here already, and returns
-    // true; false: there is none that takes it, and it is attached to `fresh` still (rule A-2).
-    bool join(Group& group);
+    // What is mapped in `range`, run by run. REQUIRES: there is a domain.
+    void each_run(IovaRange range, Release use) const;
 
-    // Makes `fresh`, in which `group` is, the new head, and copies every mapping into it. Errors
-    // are those of map(); `fresh` is not part of this then, and may hold some of the mappings.
-    Result<> adopt(std::unique_ptr<iommu::Domain>& fresh, Group& group, Dmas& dmas);
+    // Puts `group`, which is attached to `fresh`, into a domain that is here already, and returns
+    // true; false: there is none that takes it, and it is attached to `fresh` still. Only domains
+    // of the same driver that are as coherent are tried (rule A-2).
+    bool join(Group& group, bool coherent);
+
+    // Makes `fresh`, in which `group` is, the new head, and copies every mapping into it if there
+    // is another domain that has them. Errors are those of map(); `fresh` is not part of this then,
+    // and may hold some of the mappings.
+    enum class Fgsp : bool { no, yes };
+    Result<> adopt(std::unique_ptr<iommu::Domain>& fresh, Group& group, bool coherent, Fgsp fgsp,
+                   Dmas& dmas);
+
+    // Rule X-14: whether `fresh`, which nobody uses yet, gives a whole mapping back where a part of
+    // it is unmapped. Leaves nothing mapped.
+    Fgsp probe(iommu::Domain& fresh, std::span<IovaRange const> ranges) const;
 
     // The domain that `group` is in, if the group is the only one in it.
     bool alone(Group const& group) const;
@@ -55,14 +68,17 @@ private:
         std::unique_ptr<iommu::Domain> domain;
         iommu::Iommu* iommu;
         bool coherent;  // every access snoops
+        Fgsp fgsp;      // unmapped in steps of the host page: the rest of a large one follows
         std::vector<Group*> groups;
     };
     struct Run {
+        Iova iova;
         Paddr paddr;
         std::uint64_t size;
     };
 
     iommu::Domain& head() const { return *domains_.front().domain; }
+    PageSize step() const;
     std::optional<Run> run_at(IovaRange range) const;
     Result<> replay(iommu::Domain& fresh, Dma const& dma) const;
     void unmap_head(IovaRange range, Release release);
@@ -70,6 +86,7 @@ private:
     static constexpr std::size_t kMostUnsynced = 512;
 
     PageSize host_page_;
+    PageRules rules_;
     std::vector<Member> domains_;  // newest first
     std::array<Run, kMostUnsynced> unsynced_;
 };

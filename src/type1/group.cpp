@@ -7,10 +7,19 @@ namespace pinfold::type1 {
 Group::Group(unsigned number, iommu::Iommu& iommu, std::vector<iommu::Endpoint*> endpoints,
              MsiIsolation msi_isolation)
     : number_{number},
-      iommu_{iommu},
+      iommu_{&iommu},
       endpoints_{std::move(endpoints)},
       msi_isolation_{msi_isolation}
 {
+}
+
+Group::Group(unsigned number) : number_{number}, iommu_{nullptr}, msi_isolation_{MsiIsolation::yes}
+{
+}
+
+bool Group::can_nest() const
+{
+    return !emulated() && iommu_->options().model == iommu::Model::smmuv3;
 }
 
 Result<> Group::attach(iommu::Domain& domain)

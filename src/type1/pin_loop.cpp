@@ -2,101 +2,132 @@
 
 #include <algorithm>
 
+#include "type1/rollback.hpp"
+
 namespace pinfold::type1 {
 namespace {
 
-// Unmaps the first `size` bytes of `dma`, and unpins and uncharges what was there.
-void unpin_head(Dma& dma, std::uint64_t size, host::Memory& memory, Domains& domains)
+// Unmaps the first `size` bytes of `dma`, and unpins and uncharges what was there. A page goes with
+// the last of its bytes that the mapping has.
+void unpin_head(Dma& dma, std::uint64_t size, Pinning pinning)
 {
     if (size == 0) return;
-    auto const release = [&](Paddr paddr, std::uint64_t bytes) {
-        std::uint64_t const pages = bytes >> memory.page_size().lg2();
-        memory.unpin(paddr, pages);
-        dma.owner->locked_memory().uncharge(pages);
-        dma.locked_pages -= pages;
+    PageLayout const layout{dma, pinning.memory.page_size()};
+    auto const release = [&](Iova iova, Paddr paddr, std::uint64_t bytes) {
+        std::uint64_t const offset = iova - dma.range.start;
+        std::uint64_t const first = layout.index_of(offset);
+        std::uint64_t past = layout.index_of(offset + (bytes - 1)) + 1;
+        if (layout.offset_of(past) != offset + bytes) --past;
+        if (past == first) return;
+        Paddr const page{pinning.memory.page_size().align_down(paddr.raw())};
+        pinning.accounts.uncharge(dma, {first, page, past - first});
+        pinning.memory.unpin(page, past - first);
     };
-    domains.unmap({dma.range.start, dma.range.start + (size - 1)}, release);
+    pinning.domains.unmap({dma.range.start, dma.range.start + (size - 1)}, release);
 }
 
 }  // namespace
 
-void unpin_all(Dma& dma, host::Memory& memory, Domains& domains)
-{
-    unpin_head(dma, dma.range.size(), memory, domains);
-}
+void unpin_all(Dma& dma, Pinning pinning) { unpin_head(dma, dma.range.size(), pinning); }
 
-PinLoop::PinLoop(Dma& dma, host::Memory& memory, Domains& domains, Limits limits)
+PinLoop::PinLoop(Dma& dma, host::Process& process, Pinning pinning, Limits limits)
     : dma_{dma},
-      memory_{memory},
-      domains_{domains},
+      process_{process},
+      pinning_{pinning},
       limits_{limits},
-      page_size_{memory.page_size()},
-      pages_{dma.range.size() >> page_size_.lg2()}
+      page_size_{pinning.memory.page_size()},
+      layout_{dma, page_size_}
 {
 }
 
 PinLoop::~PinLoop()
 {
     if (committed_) return;
-    unpin_head(dma_, bytes(mapped_), memory_, domains_);
+    unpin_head(dma_, layout_.offset_of(mapped_), pinning_);
     if (chunk_.pages == 0) return;
-    memory_.unpin(chunk_.start, chunk_.pages);
-    dma_.owner->locked_memory().uncharge(chunk_.pages);
-    dma_.locked_pages -= chunk_.pages;
+    pinning_.accounts.uncharge(dma_, {mapped_, chunk_.start, chunk_.pages});
+    pinning_.memory.unpin(chunk_.start, chunk_.pages);
 }
 
 Result<> PinLoop::run()
 {
     auto const intent = allows(dma_.prot, Access::write) ? host::Intent::write : host::Intent::read;
-    while (mapped_ + chunk_.pages < pages_) {
-        std::uint64_t const done = mapped_ + chunk_.pages;
-        auto const room = limits_.batch.first(std::min(limits_.batch.size(), pages_ - done));
+    Vaddr const first = dma_.vaddr - layout_.head();
+    while (done() < layout_.pages()) {
+        auto const room =
+            limits_.batch.first(std::min(limits_.batch.size(), layout_.pages() - done()));
         std::size_t const pinned =
-            TRY(memory_.pin(*dma_.owner, dma_.vaddr + bytes(done), intent, room));
+            TRY(pinning_.memory.pin(process_, first + bytes(done()), intent, room));
         TRY(take(room.first(pinned)));
     }
     return map_chunk();
 }
 
-// Cuts what one look-up gave into consecutive runs. Pages behind an error are let go at once.
+// Cuts what one look-up gave into runs. Pages behind an error are let go at once.
 Result<> PinLoop::take(std::span<Paddr const> pages)
 {
+    Rollback let_go{[&] {
+        for (Paddr const page : pages) pinning_.memory.unpin(page, 1);
+    }};
     while (!pages.empty()) {
-        std::size_t count = 1;
-        while (count < pages.size() && count < limits_.chunk_pages &&
-               pages[count].raw() == pages[0].raw() + bytes(count))
-            ++count;
-        if (auto const taken = extend({pages[0], count}); !taken) {
-            for (Paddr const page : pages) memory_.unpin(page, 1);
-            return taken;
-        }
-        pages = pages.subspan(count);
+        Chunk const run = run_at_front(pages);
+        TRY(extend(run));
+        pages = pages.subspan(run.pages);
     }
     return {};
+}
+
+// Consecutive pages that are all reserved or none (rule M-15).
+PinLoop::Chunk PinLoop::run_at_front(std::span<Paddr const> pages) const
+{
+    bool const reserved = pinning_.memory.reserved(pages[0]);
+    std::size_t count = 1;
+    while (count < pages.size() && count < limits_.chunk_pages &&
+           pages[count].raw() == pages[0].raw() + bytes(count) &&
+           pinning_.memory.reserved(pages[count]) == reserved)
+        ++count;
+    return {pages[0], count, reserved};
 }
 
 // The limit is tested where a page joins its chunk, after the chunk before has been mapped
 // (rule M-9).
 Result<> PinLoop::extend(Chunk run)
 {
-    bool const joins = chunk_.pages != 0 && chunk_.pages + run.pages <= limits_.chunk_pages &&
+    bool const joins = chunk_.pages != 0 && chunk_.reserved == run.reserved &&
+                       chunk_.pages + run.pages <= limits_.chunk_pages &&
                        chunk_.start.raw() + bytes(chunk_.pages) == run.start.raw();
     if (!joins) TRY(map_chunk());
-    auto& account = dma_.owner->locked_memory();
-    if (auto const charged = account.charge(run.pages, dma_.lock_cap); !charged) {
-        account.refused(pages_ - mapped_ - chunk_.pages);
-        return charged;
-    }
-    dma_.locked_pages += run.pages;
-    chunk_ = {joins ? chunk_.start : run.start, chunk_.pages + run.pages};
+    TRY(charge(run));
+    chunk_ = {joins ? chunk_.start : run.start, chunk_.pages + run.pages, run.reserved};
     return {};
+}
+
+Result<> PinLoop::charge(Chunk run)
+{
+    if (run.reserved) {
+        dma_.has_reserved = true;
+        return {};
+    }
+    auto& account = process_.locked_memory();
+    bool const foreign = &account != &dma_.mm->locked_memory;
+    auto const charged = foreign && account.exceeds(run.pages, dma_.lock_cap)
+                             ? fail(Errno::nomem)
+                             : pinning_.accounts.charge(dma_, {done(), run.start, run.pages});
+    if (!charged && charged.error() == Errno::nomem) {
+        account.refused(layout_.pages() - done());
+        write_line(limits_.log, "vfio_pin_pages_remote: RLIMIT_MEMLOCK ({}) exceeded",
+                   bytes(account.limit_pages()));
+    }
+    return charged;
 }
 
 Result<> PinLoop::map_chunk()
 {
     if (chunk_.pages == 0) return {};
-    TRY(domains_.map(dma_.range.start + bytes(mapped_), chunk_.start, bytes(chunk_.pages),
-                     dma_.prot));
+    std::uint64_t const start = layout_.offset_of(mapped_);
+    std::uint64_t const end = layout_.offset_of(done());
+    Paddr const paddr = chunk_.start + (mapped_ == 0 ? layout_.head() : 0);
+    TRY(pinning_.domains.map(dma_.range.start + start, paddr, end - start, dma_.prot));
     mapped_ += chunk_.pages;
     chunk_ = {};
     return {};

@@ -16,6 +16,9 @@ namespace pinfold::type1 {
 // VFIO_TYPE1_IOMMU and VFIO_TYPE1v2_IOMMU: they differ in what UNMAP may cut (rules U-3, U-6).
 enum class Version : std::uint8_t { v1 = 1, v2 = 3 };
 
+// VFIO_TYPE1_NESTING_IOMMU, until 6.12: version 2 on an IOMMU that can nest (rule C-9).
+enum class Nesting : bool { no, yes };
+
 // VFIO_IOMMU_GET_INFO.
 struct Info {
     PageSizes page_sizes;

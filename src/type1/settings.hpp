@@ -5,6 +5,7 @@
 #include "base/kernel.hpp"
 #include "host/memory.hpp"
 #include "type1/activity.hpp"
+#include "type1/log.hpp"
 #include "type1/page_sizes.hpp"
 
 namespace pinfold::type1 {
@@ -23,6 +24,8 @@ struct Settings {
     bool disable_hugepages = false;
     // Where mappings are counted; nullptr: nowhere. Outlives every container.
     Activity* activity = nullptr;
+    // Where the kernel's log lines go; nullptr: nowhere. Outlives every container.
+    Log* log = nullptr;
 };
 
 }  // namespace pinfold::type1

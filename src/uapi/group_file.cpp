@@ -83,7 +83,7 @@ Reply GroupFile::set_container(Client& client, std::uint64_t arg)
     if (!container)
         return fail(surroundings_.kernel >= Kernel::v6_12 ? Errno::badfd : Errno::inval);
 
-    TRY(container->add(*entry_.group));
+    TRY(container->add(*entry_.group, &client.process()));
     container_ = std::move(container);
     return 0;
 }

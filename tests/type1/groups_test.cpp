@@ -9,9 +9,6 @@ namespace {
 
 constexpr std::uint64_t kI = 0x10000000;
 
-Errno error_of(auto const& result) { return result ? Errno{0} : result.error(); }
-#define EXPECT_ERRNO(what, errno_) EXPECT_EQ(error_of(what), Errno::errno_)
-
 Bench::Options without_back_end() { return {.type = std::nullopt}; }
 
 // A second unit in the container for as long as this lives.

@@ -123,8 +123,9 @@ TEST(IovaRanges, an_aperture_conflicts_where_it_misses_the_ranges_or_cuts_off_a_
     dmas.try_emplace(Iova{100}, Dma{.range = range_of(100, 109),
                                     .vaddr = Vaddr{0},
                                     .prot = Prot::read,
-                                    .owner = nullptr,
+                                    .mm = nullptr,
                                     .lock_cap = host::LockCap::no,
+                                    .pins = {},
                                     .dirty = {}});
     IovaRanges const ranges = of({range_of(50, 200)});
     EXPECT_FALSE(IovaRanges{}.conflicts(range_of(0, 1), dmas));

@@ -42,11 +42,13 @@ std::vector<Row> const kTable{
     {~std::uint64_t{0}, {~std::uint64_t{0xfff}, ~std::uint64_t{0x3fff}, ~std::uint64_t{0xffff}}},
 };
 
+PageRules merged(PageSize host) { return {SubpagePolicy::merged, host}; }
+
 TEST(PageSizesRule, the_host_page_stands_in_for_every_smaller_page_of_the_IOMMU)
 {
     for (Row const& row : kTable)
         for (std::size_t host = 0; host < kHosts.size(); ++host)
-            EXPECT_EQ(reported_page_sizes(PageSizes{row.iommu}, kHosts[host]).bitmap(),
+            EXPECT_EQ(merged(kHosts[host]).reported(PageSizes{row.iommu}).bitmap(),
                       row.reported[host])
                 << std::hex << row.iommu << " on a host of " << kHosts[host].bytes();
 }
@@ -56,13 +58,13 @@ TEST(PageSizesRule, the_granule_is_the_smallest_size_that_is_reported)
     for (Row const& row : kTable)
         for (std::uint64_t const reported : row.reported) {
             if (reported == 0) continue;
-            EXPECT_EQ(granule(PageSizes{reported}), reported & (~reported + 1));
+            EXPECT_EQ(merged(k4K).granule(PageSizes{reported}), reported & (~reported + 1));
         }
 }
 
 TEST(PageSizesRule, no_common_size_leaves_a_granule_of_one_byte)
 {
-    EXPECT_EQ(granule(PageSizes{}), 1U);
+    EXPECT_EQ(merged(k4K).granule(PageSizes{}), 1U);
 }
 
 }  // namespace

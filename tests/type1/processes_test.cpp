@@ -12,8 +12,6 @@ namespace {
 
 constexpr std::uint64_t kI = 0x10000000;
 
-Errno error_of(auto const& result) { return result ? Errno{0} : result.error(); }
-
 // A second process with the same memory and an account of its own.
 struct Other {
     LockSource source;

@@ -13,8 +13,6 @@ namespace {
 constexpr std::uint64_t kI = 0x10000000;
 constexpr std::uint64_t kMiB = 1 << 20;
 
-Errno error_of(auto const& result) { return result ? Errno{0} : result.error(); }
-
 // Runs `call` with the n-th allocation failing, for n = 0, 1, ... until it succeeds; `check` runs
 // after each failure. What the door makes of bad_alloc is ENOMEM. Returns how often it failed.
 std::uint64_t fail_each_allocation(auto const& call, auto const& check)

@@ -10,9 +10,6 @@ namespace {
 constexpr std::uint64_t kI = 0x10000000;
 constexpr std::uint64_t kTop = ~std::uint64_t{0};
 
-Errno error_of(auto const& result) { return result ? Errno{0} : result.error(); }
-#define EXPECT_ERRNO(what, errno_) EXPECT_EQ(error_of(what), Errno::errno_)
-
 class Vectors : public testing::TestWithParam<PageSize> {
 protected:
     explicit Vectors(std::uint64_t type = 3, unsigned limit = 65535)
