@@ -439,6 +439,7 @@ static void run_job(struct job* job)
         give_up("no pipe: %s", strerror(errno));
     apply_settings(job);
     if (job->trace) start_tracing();
+    drain_kernel_log(kWarning);  // what binding devices had to say
     framef('B', "%s", job->name);
     double const began = now();
     pid_t const child = start(job, out[1], err[1]);

@@ -10,8 +10,8 @@ EDU = ["0000:00:04.0", "0000:00:05.0"]
 NVME = "0000:00:06.0"
 VIRTIO_NET = "0000:00:07.0"
 
-_X86_OPTIONS = "console=ttyS0 iommu.strict=1 transparent_hugepage=never quiet loglevel=0 panic=-1"
-_ARM_OPTIONS = "console=ttyAMA0 quiet loglevel=0 panic=-1"
+_X86_OPTIONS = "console=ttyS0 iommu.strict=1 transparent_hugepage=never no_timer_check quiet loglevel=1 panic=-1"
+_ARM_OPTIONS = "console=ttyAMA0 quiet loglevel=1 panic=-1"
 
 
 @dataclasses.dataclass(frozen=True)
