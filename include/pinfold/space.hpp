@@ -32,7 +32,7 @@ public:
 
     struct Options {
         Tables tables = Tables::native;
-        unsigned address_width = 48;       // bits of IOVA; vtd: 39, 48 or 57
+        unsigned address_width = 48;       // bits of IOVA; vtd: 30 to 57
         PageSizes page_sizes{0x40201000};  // of the IOMMU
         PageSize host_page = k4K;          // 4K, 16K or 64K: what is pinned, charged and aligned to
         unsigned mapping_limit = 65535;    // map() beyond it is ENOSPC

@@ -11,17 +11,14 @@
 
 namespace pinfold::iommu {
 
-namespace {
-
-void widen(std::optional<IovaRange>& hull, IovaRange range)
+void Gather::add(IovaRange removed)
 {
-    if (!hull)
-        hull = range;
+    if (!range)
+        range = removed;
     else
-        hull = IovaRange{std::min(hull->start, range.start), std::max(hull->last, range.last)};
+        range =
+            IovaRange{std::min(range->start, removed.start), std::max(range->last, removed.last)};
 }
-
-}  // namespace
 
 Domain::Domain(Iommu const& iommu) : iommu_{&iommu}, observer_{iommu.options().observer} {}
 
@@ -58,7 +55,7 @@ std::uint64_t Domain::unmap(Iova iova, std::uint64_t size, Gather& gather)
         return 0;
     }
     std::uint64_t const bytes = size == 0 ? 0 : unmap_range(iova, size, gather);
-    if (bytes != 0) widen(gather.range, {iova, Iova{iova.raw() + (bytes - 1)}});
+    if (bytes != 0) gather.add({iova, Iova{iova.raw() + (bytes - 1)}});
     if (observer_ != nullptr) observer_->unmapped(iova, size, bytes);
     return bytes;
 }

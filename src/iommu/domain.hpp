@@ -34,6 +34,8 @@ class Observer;
 struct Gather {
     std::optional<IovaRange> range;  // the hull of what was removed
     bool tables = false;             // table pages went too: walk caches must go
+
+    void add(IovaRange removed);
 };
 
 // How many leaves of each size a domain holds: counts[lg2].
@@ -110,6 +112,7 @@ protected:
     virtual Result<> map_range(Iova iova, Paddr paddr, std::uint64_t size, Prot prot,
                                std::uint64_t& mapped) = 0;
     // Returns the bytes that went from `iova` on, and sets gather.tables where tables went too.
+    // What went without being counted is added to the gather.
     virtual std::uint64_t unmap_range(Iova iova, std::uint64_t size, Gather& gather) = 0;
     // Table pages that unmap_range() took out of the tree may be freed now.
     virtual void release_tables() = 0;

@@ -9,17 +9,16 @@ namespace pinfold::iommu {
 
 namespace {
 
-// nullptr: there is none yet.
-ModelRules const* rules_of(Model model)
+ModelRules const& rules_of(Model model)
 {
     switch (model) {
-        case Model::vtd: return &kVtd;
-        case Model::amdvi: return &kAmdvi;
-        case Model::smmuv3: return &kSmmuv3;
-        case Model::native: return &kNative;
-        case Model::virtio: break;
+        case Model::vtd: return kVtd;
+        case Model::amdvi: return kAmdvi;
+        case Model::smmuv3: return kSmmuv3;
+        case Model::virtio: return kVirtio;
+        case Model::native: break;
     }
-    return nullptr;
+    return kNative;
 }
 
 bool are_ranges(std::vector<ReservedRegion> const& reserved)
@@ -39,11 +38,10 @@ struct Iommu::Impl {
 
 Result<std::unique_ptr<Iommu>> Iommu::create(Options options)
 {
-    ModelRules const* const rules = rules_of(options.model);
-    if (rules == nullptr || !are_ranges(options.reserved) || !rules->possible(options))
-        return fail(Errno::inval);
-    auto impl = std::make_unique<Impl>(std::move(options), rules, nullptr);
-    if (auto const page = rules->table_page(impl->options))
+    ModelRules const& rules = rules_of(options.model);
+    if (!are_ranges(options.reserved) || !rules.possible(options)) return fail(Errno::inval);
+    auto impl = std::make_unique<Impl>(std::move(options), &rules, nullptr);
+    if (auto const page = rules.table_page(impl->options))
         impl->memory = TRY(pagetable::TableMemory::create(*page, impl->options.table_budget));
     return std::unique_ptr<Iommu>{new Iommu{std::move(impl)}};
 }

@@ -34,7 +34,8 @@ public:
     struct Options {
         Model model = Model::vtd;
         PageSizes page_sizes{0x40201000};
-        // Bits of IOVA. smmuv3: of these, tables of 4K and 16K use 48 at the most.
+        // Bits of IOVA. amdvi: drivers before 7.3 do not look at it and have 64. smmuv3: of these,
+        // tables of 4K and 16K use 48 at the most.
         unsigned address_width = 39;
         std::vector<ReservedRegion> reserved;
         // Most table pages that all domains together may have; for failing allocations in tests.
@@ -44,7 +45,8 @@ public:
         bool enforces_coherency = true;
         // Whose driver it is, where drivers differ.
         Kernel kernel = Kernel::v7_3;
-        // Of the host that the driver runs on: smmuv3 chooses its granule by it.
+        // Of the host that the driver runs on: smmuv3 chooses its granule by it, virtio must have
+        // pages that are no larger.
         PageSize host_page = k4K;
         // Bits of paddr that the unit puts out. Only smmuv3 has a choice.
         unsigned paddr_width = 48;
@@ -52,10 +54,11 @@ public:
         Observer* observer = nullptr;
     };
     // EINVAL: the model cannot have that width or those page sizes, or a reserved region is no
-    // range. vtd: 39, 48 or 57 bits, a subset of 4K|2M|1G with 4K in it. amdvi: 32 to 64 bits, any
+    // range. vtd: 30 to 57 bits, a subset of 4K|2M|1G with 4K in it. amdvi: 32 to 64 bits, any
     // sizes from 4K up but 512G, with 4K among them. smmuv3: 32 to 52 bits, a subset of 4K|2M|1G,
-    // 16K|32M and 64K|512M|4T of which the granule that Linux chooses is 4K, 16K or 64K. native: 16
-    // to 64 bits, any sizes from 4K up of which the smallest is below the width.
+    // 16K|32M and 64K|512M|4T of which the granule that Linux chooses is 4K, 16K or 64K. virtio: 32
+    // to 64 bits, any sizes from 4K up of which the smallest is no larger than the host's page.
+    // native: 16 to 64 bits, any sizes from 4K up of which the smallest is below the width.
     static Result<std::unique_ptr<Iommu>> create(Options options);
     ~Iommu();
 

@@ -23,6 +23,7 @@ struct ModelRules {
 extern ModelRules const kVtd;
 extern ModelRules const kAmdvi;
 extern ModelRules const kSmmuv3;
+extern ModelRules const kVirtio;
 extern ModelRules const kNative;
 
 }  // namespace pinfold::iommu

@@ -1,4 +1,5 @@
 // AMD-Vi with host page tables ("v1"), which grow with what is mapped.
+#include <algorithm>
 #include <utility>
 
 #include "iommu/model.hpp"
@@ -13,7 +14,6 @@ using pagetable::Amdv1;
 constexpr unsigned kMinWidth = 32;
 constexpr unsigned kFirstLevels = 3;              // as Linux begins
 constexpr PageSize k512G = PageSize::lg2_of(39);  // hardware gets it wrong
-constexpr PageSizes kBelowPaddrBits{PageSize::lg2_of(Amdv1::kPaddrBits).mask()};
 
 bool possible(Iommu::Options const& options)
 {
@@ -26,11 +26,19 @@ std::optional<PageSize> table_page(Iommu::Options const&) { return k4K; }
 
 unsigned paddr_bits(Iommu::Options const&) { return Amdv1::kPaddrBits; }
 
-// Older drivers name sizes that no paddr is wide enough for; no mapping ever uses them.
+// Before 7.3 the driver does not look at the width that the firmware tells.
+unsigned width(Iommu::Options const& options)
+{
+    return options.kernel < Kernel::v7_3 ? 64 : options.address_width;
+}
+
+// Nor does it leave out what can never be mapped: sizes that no paddr is wide enough for, and those
+// of half the IOVAs and more.
 PageSizes page_sizes(Iommu::Options const& options)
 {
-    return options.kernel < Kernel::v7_3 ? options.page_sizes
-                                         : options.page_sizes & kBelowPaddrBits;
+    if (options.kernel < Kernel::v7_3) return options.page_sizes;
+    unsigned const bits = std::min(Amdv1::kPaddrBits, options.address_width - 1);
+    return options.page_sizes & PageSizes{PageSize::lg2_of(bits).mask()};
 }
 
 Result<std::unique_ptr<Domain>> create_domain(Iommu const& iommu,
@@ -39,7 +47,7 @@ Result<std::unique_ptr<Domain>> create_domain(Iommu const& iommu,
     Iommu::Options const& options = iommu.options();
     return RadixDomain<Amdv1>::create(iommu, std::move(memory),
                                       {.shape = {.levels = kFirstLevels,
-                                                 .width = options.address_width,
+                                                 .width = width(options),
                                                  .page_sizes = page_sizes(options)},
                                        .can_enforce_coherency = true,
                                        .format = "AMD host page table"});

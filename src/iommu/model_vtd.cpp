@@ -1,4 +1,4 @@
-// VT-d, second stage: 3, 4 or 5 levels.
+// VT-d, second stage: 3, 4 or 5 levels, of which a unit may use only some bits.
 #include <string>
 #include <utility>
 
@@ -11,19 +11,22 @@ namespace {
 
 using pagetable::Vtdss;
 
-// Adjusted guest address widths: 9 bits for each level above the page.
-std::optional<unsigned> levels_of(unsigned width)
+constexpr unsigned kMinWidth = 30;
+
+// The fewest that cover the width. REQUIRES: width is possible.
+constexpr unsigned levels_of(unsigned width)
 {
-    for (unsigned levels = Vtdss::kMinLevels; levels <= Vtdss::kMaxLevels; ++levels)
-        if (Vtdss::kGranuleLg2 + Vtdss::kSlotsLg2 * levels == width) return levels;
-    return std::nullopt;
+    unsigned levels = Vtdss::kMinLevels;
+    while (Vtdss::kGranuleLg2 + Vtdss::kSlotsLg2 * levels < width) ++levels;
+    return levels;
 }
+constexpr unsigned kMaxWidth = Vtdss::kGranuleLg2 + Vtdss::kSlotsLg2 * Vtdss::kMaxLevels;
 
 bool possible(Iommu::Options const& options)
 {
     PageSizes const all{k4K.bytes() | k2M.bytes() | k1G.bytes()};
-    return levels_of(options.address_width) && options.page_sizes.has(k4K) &&
-           (options.page_sizes & all) == options.page_sizes;
+    return options.address_width >= kMinWidth && options.address_width <= kMaxWidth &&
+           options.page_sizes.has(k4K) && (options.page_sizes & all) == options.page_sizes;
 }
 
 std::optional<PageSize> table_page(Iommu::Options const&) { return k4K; }
@@ -35,10 +38,12 @@ Result<std::unique_ptr<Domain>> create_domain(Iommu const& iommu,
                                               std::shared_ptr<pagetable::TableMemory> memory)
 {
     Iommu::Options const& options = iommu.options();
-    unsigned const levels = levels_of(options.address_width).value();
+    unsigned const levels = levels_of(options.address_width);
     return RadixDomain<Vtdss>::create(
         iommu, std::move(memory),
-        {.shape = pagetable::Shape<Vtdss>::fixed(levels, options.page_sizes),
+        {.shape = {.levels = levels,
+                   .width = options.address_width,
+                   .page_sizes = options.page_sizes},
          .can_enforce_coherency = options.enforces_coherency,
          .format = "VT-d second stage, " + std::to_string(levels) + " levels",
          .always = options.kernel < Kernel::v7_3 ? Prot::read : Prot::none});

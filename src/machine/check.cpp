@@ -35,7 +35,7 @@ std::string_view possibilities(iommu::Model model)
         case iommu::Model::vtd:
             return "vtd has 30 to 57 bits, and pages of 4K, 2M and 1G, 4K among them";
         case iommu::Model::amdvi:
-            return "amdvi has 64 bits, and any pages from 4K up, 4K among them";
+            return "amdvi has 32 to 64 bits, and any pages from 4K up but 512G, 4K among them";
         case iommu::Model::smmuv3:
             return "smmuv3 has 32 to 48 bits (52 with 64K pages), and pages of 4K, 2M, 1G, of 16K, "
                    "32M, or of 64K, 512M";
@@ -168,6 +168,7 @@ iommu::Iommu::Options iommu_of(Description const& machine, std::string_view name
     for (auto const& extra : machine.extra_iommus)
         if (extra.name == name) options = extra.options;
     options.kernel = machine.kernel;
+    options.host_page = machine.host.page_size;
     return options;
 }
 

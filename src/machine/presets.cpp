@@ -53,7 +53,8 @@ Description vtd() { return machine_of({"vtd", k4K, Model::vtd, kVtdPages, 39, {k
 Description vtd_48() { return machine_of({"vtd-48", k4K, Model::vtd, kVtdPages, 48, {kX86Msi}}); }
 Description amdvi()
 {
-    return machine_of({"amdvi", k4K, Model::amdvi, kAmdPages, 64, {kX86Msi, kHyperTransport}});
+    // Drivers before 7.3 do not look at the width, and have 64 bits.
+    return machine_of({"amdvi", k4K, Model::amdvi, kAmdPages, 48, {kX86Msi, kHyperTransport}});
 }
 Description arm64_4k()
 {
@@ -83,7 +84,7 @@ Description arm64_64k_virtio()
 constexpr Preset kPresets[] = {
     {"vtd", "4K host, Intel VT-d as QEMU's intel-iommu has it: 39 bits; 4K, 2M and 1G pages", vtd},
     {"vtd-48", "the same with 48 bits", vtd_48},
-    {"amdvi", "4K host, AMD-Vi (v1 tables): 64 bits, every power of two from 4K up but 512G",
+    {"amdvi", "4K host, AMD-Vi (v1 tables): 48 bits, every power of two from 4K up but 512G",
      amdvi},
     {"arm64-4k", "4K host, Arm SMMUv3: 48 bits; 4K, 2M and 1G pages", arm64_4k},
     {"arm64-16k", "16K host, Arm SMMUv3: 47 bits; 16K and 32M pages", arm64_16k},

@@ -211,7 +211,8 @@ std::string_view name_of(Model model)
 }
 
 INSTANTIATE_TEST_SUITE_P(Models, Concurrency,
-                         testing::Values(Model::vtd, Model::amdvi, Model::smmuv3, Model::native),
+                         testing::Values(Model::vtd, Model::amdvi, Model::smmuv3, Model::virtio,
+                                         Model::native),
                          [](auto const& test) { return std::string{name_of(test.param)}; });
 
 // Under a new root the walk is a level longer and finds the same.

@@ -26,10 +26,18 @@ bool native_is_possible(unsigned width, std::uint64_t sizes)
         .has_value();
 }
 
-TEST(Iommu, vtd_has_three_widths)
+TEST(Iommu, vtd_has_30_to_57_bits_in_the_fewest_levels)
 {
     for (unsigned width = 0; width <= 80; ++width)
-        EXPECT_EQ(vtd_is_possible(width, kSizes), width == 39 || width == 48 || width == 57);
+        EXPECT_EQ(vtd_is_possible(width, kSizes), width >= 30 && width <= 57);
+    for (auto const& [width, levels] : {std::pair{30U, 3U}, std::pair{39U, 3U}, std::pair{40U, 4U},
+                                        std::pair{48U, 4U}, std::pair{49U, 5U}}) {
+        Unit unit{{.address_width = width, .reserved = {}}};
+        EXPECT_EQ(unit.domain->raw_table()->levels, levels);
+        EXPECT_EQ(unit.domain->aperture().last, Iova{(1ULL << width) - 1});
+        EXPECT_EQ(unit.map(1ULL << width, 0, 0x1000), fail(Errno::range));
+        EXPECT_TRUE(unit.map((1ULL << width) - 0x1000, 0, 0x1000));
+    }
 }
 
 TEST(Iommu, vtd_has_4K_and_perhaps_2M_and_1G)
@@ -63,14 +71,23 @@ TEST(Iommu, amdvi_has_4K_and_any_larger_sizes_but_512G)
     EXPECT_FALSE(amdvi_is_possible(31, 0x1000));
 }
 
-TEST(Iommu, amdvi_reports_the_sizes_that_its_kernel_reports)
+// As QEMU's unit does, which tells 48 bits.
+TEST(Iommu, amdvi_has_the_sizes_and_the_width_of_its_kernel)
 {
-    for (auto const& [kernel, sizes] : {std::pair{Kernel::v6_1, 0xffff'ff7f'ffff'f000ULL},
-                                        std::pair{Kernel::v6_12, 0xffff'ff7f'ffff'f000ULL},
-                                        std::pair{Kernel::v7_3, 0x000f'ff7f'ffff'f000ULL}}) {
-        Unit unit{amdvi_options(kernel)};
-        EXPECT_EQ(unit.domain->page_sizes(), PageSizes{sizes});
-        EXPECT_EQ(unit.domain->aperture().last, Iova{~0ULL});
+    struct Row {
+        Kernel kernel;
+        unsigned told, width;
+        std::uint64_t sizes;
+    };
+    for (Row const row : {Row{Kernel::v6_1, 48, 64, 0xffff'ff7f'ffff'f000},
+                          Row{Kernel::v6_12, 48, 64, 0xffff'ff7f'ffff'f000},
+                          Row{Kernel::v7_3, 48, 48, 0x7f7f'ffff'f000},
+                          Row{Kernel::v7_3, 64, 64, 0x000f'ff7f'ffff'f000}}) {
+        auto options = amdvi_options(row.kernel);
+        options.address_width = row.told;
+        Unit unit{options};
+        EXPECT_EQ(unit.domain->page_sizes(), PageSizes{row.sizes});
+        EXPECT_EQ(unit.domain->aperture().last, Iova{~0ULL >> (64 - row.width)});
         EXPECT_EQ(unit.domain->format(), "AMD host page table");
         EXPECT_EQ(unit.domain->raw_table()->levels, 3);
         EXPECT_EQ(unit.iommu->paddr_bits(), 52);
@@ -153,6 +170,26 @@ TEST(Iommu, smmuv3_has_the_width_and_the_levels_of_its_granule)
     options.host_page = k4K;
     EXPECT_EQ(Iommu::create(options).value()->paddr_bits(), 48);
     EXPECT_EQ(Unit{options}.domain->format(), "Arm LPAE stage 1, 4K granule, 4 levels");
+}
+
+TEST(Iommu, virtio_has_any_sizes_up_from_the_hosts_page)
+{
+    auto options = virtio_options();
+    EXPECT_TRUE(Iommu::create(options));
+    options.page_sizes = PageSizes{0x10000};
+    EXPECT_EQ(Iommu::create(options), fail(Errno::inval));
+    options.host_page = k64K;
+    EXPECT_EQ(Iommu::create(options).value()->paddr_bits(), 64);
+    for (std::uint64_t const sizes : {0x0ULL, 0x1800ULL, 0x20000ULL}) {
+        options.page_sizes = PageSizes{sizes};
+        EXPECT_EQ(Iommu::create(options), fail(Errno::inval));
+    }
+    options = virtio_options();
+    options.address_width = 65;
+    EXPECT_EQ(Iommu::create(options), fail(Errno::inval));
+    options.address_width = 48;
+    EXPECT_EQ(Unit{options}.domain->aperture().last, Iova{(1ULL << 48) - 1});
+    EXPECT_EQ(Unit{options}.domain->format(), "virtio-iommu records");
 }
 
 TEST(Iommu, native_has_any_sizes_from_4K_up)

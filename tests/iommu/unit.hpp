@@ -89,23 +89,31 @@ inline Iommu::Options smmuv3_options(Kernel kernel = Kernel::v6_12)
             .host_page = k64K};
 }
 
+inline Iommu::Options virtio_options()
+{
+    return {.model = Model::virtio,
+            .page_sizes = PageSizes{~0xfffULL},
+            .address_width = 64,
+            .reserved = {}};
+}
+
 // One of each model.
 inline Iommu::Options options_of(Model model)
 {
     switch (model) {
         case Model::amdvi: return amdvi_options();
         case Model::smmuv3: return smmuv3_options();
+        case Model::virtio: return virtio_options();
         case Model::native: return native_options();
-        case Model::vtd:
-        case Model::virtio: break;
+        case Model::vtd: break;
     }
     return {};
 }
 
-inline std::array<Iommu::Options, 4> each_model()
+inline std::array<Iommu::Options, 5> each_model()
 {
     return {options_of(Model::vtd), options_of(Model::amdvi), options_of(Model::smmuv3),
-            options_of(Model::native)};
+            options_of(Model::virtio), options_of(Model::native)};
 }
 
 }  // namespace pinfold::iommu

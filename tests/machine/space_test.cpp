@@ -131,7 +131,7 @@ TEST_P(SpaceTest, a_64K_host_on_a_4K_IOMMU_maps_by_64K_and_charges_by_64K)
 
 TEST(Space, an_IOMMU_that_cannot_be_is_EINVAL)
 {
-    EXPECT_EQ(Space::create({.tables = Space::Tables::vtd, .address_width = 40}).error(),
+    EXPECT_EQ(Space::create({.tables = Space::Tables::vtd, .address_width = 58}).error(),
               Errno::inval);
     EXPECT_EQ(
         Space::create({.tables = Space::Tables::vtd, .page_sizes = PageSizes{0x10000}}).error(),
