@@ -395,11 +395,17 @@ static double now(void)
     return (double)time.tv_sec + (double)time.tv_nsec / 1e9;
 }
 
-// Whatever the job left running goes with it: the next one must find every group free.
+// Whatever the job left running goes with it: the next one must find every group free. What the
+// kernel does not let go of within ten seconds ends the run.
 static void reap_everything(void)
 {
+    double const deadline = now() + 10;
     kill(-1, SIGKILL);
-    while (waitpid(-1, NULL, 0) > 0 || errno == EINTR) {
+    for (;;) {
+        pid_t const gone = waitpid(-1, NULL, WNOHANG);
+        if (gone < 0 && errno == ECHILD) return;
+        if (gone == 0 && now() > deadline) give_up("a process cannot be killed");
+        if (gone == 0) usleep(1000);
     }
 }
 

@@ -25,6 +25,10 @@ def path_of(cell: cells.Cell, probe: str) -> pathlib.Path:
     return FOLDER / cell.name / f"{probe}.xz"
 
 
+def has_any(cell: cells.Cell) -> bool:
+    return any((FOLDER / cell.name).glob("*.xz"))
+
+
 def prepared(outcome: frames.Outcome) -> frames.Outcome:
     """As it is compared: nothing in it that two boots of one kernel would not share, but for the error stream."""
     return dataclasses.replace(outcome, log=log.normalised(outcome.log),

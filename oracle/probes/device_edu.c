@@ -1,4 +1,6 @@
 /* The device file of vfio-pci on the two edu devices, which are conventional PCI functions: rules V-1 to V-22. */
+/* On QEMU's virt board the guest hangs somewhere behind the configuration space, in the kernel: why is not known yet. */
+// oracle: without arm64-*
 #include "probe.h"
 
 #include <setjmp.h>
