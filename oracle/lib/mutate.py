@@ -51,7 +51,7 @@ def _build() -> tuple[pinfold.Build, list[mutants.Mutant]]:
             raise say.Refusal(f"the mutants do not build:\n{done.stdout[-4000:]}{done.stderr[-2000:]}")
         return done.stdout
 
-    make("cmake", "--preset", "release", "-DCMAKE_CXX_FLAGS=-w")
+    make("cmake", "--preset", "release")
     libraries = re.findall(r"^(libpinfold[^/:]*\.so):", make("ninja", "-C", "build", "-t", "targets", "all"), re.M)
     make("nice", "ninja", "-C", "build", "pinfold", *libraries)
     return pinfold.Build(folder / "build"), rewriter.mutants
