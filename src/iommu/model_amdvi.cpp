@@ -32,12 +32,12 @@ unsigned width(Iommu::Options const& options)
     return options.kernel < Kernel::v7_3 ? 64 : options.address_width;
 }
 
-// Nor does it leave out what can never be mapped: sizes that no paddr is wide enough for, and those
-// of half the IOVAs and more.
+// 6.1 names sizes that no paddr is wide enough for, 6.12 does not, and 7.3 leaves out those of half
+// the IOVAs and more as well. None of them can ever be mapped.
 PageSizes page_sizes(Iommu::Options const& options)
 {
-    if (options.kernel < Kernel::v7_3) return options.page_sizes;
-    unsigned const bits = std::min(Amdv1::kPaddrBits, options.address_width - 1);
+    if (options.kernel == Kernel::v6_1) return options.page_sizes;
+    unsigned const bits = std::min(Amdv1::kPaddrBits, width(options) - 1);
     return options.page_sizes & PageSizes{PageSize::lg2_of(bits).mask()};
 }
 

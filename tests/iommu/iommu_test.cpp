@@ -80,7 +80,7 @@ TEST(Iommu, amdvi_has_the_sizes_and_the_width_of_its_kernel)
         std::uint64_t sizes;
     };
     for (Row const row : {Row{Kernel::v6_1, 48, 64, 0xffff'ff7f'ffff'f000},
-                          Row{Kernel::v6_12, 48, 64, 0xffff'ff7f'ffff'f000},
+                          Row{Kernel::v6_12, 48, 64, 0x000f'ff7f'ffff'f000},
                           Row{Kernel::v7_3, 48, 48, 0x7f7f'ffff'f000},
                           Row{Kernel::v7_3, 64, 64, 0x000f'ff7f'ffff'f000}}) {
         auto options = amdvi_options(row.kernel);
