@@ -13,8 +13,7 @@ bool Accounts::pays(Dma const& dma, std::uint64_t index, Paddr page) const
 
 Iova Accounts::iova_of(Dma const& dma, std::uint64_t index) const
 {
-    std::uint64_t const head = dma.vaddr.raw() & memory_.page_size().mask();
-    return Iova{dma.range.start.raw() - head + (index << memory_.page_size().lg2())};
+    return Iova{dma.range.start.raw() - dma.head + (index << memory_.page_size().lg2())};
 }
 
 std::uint64_t Accounts::payable(Dma const& dma, DmaPages pages) const

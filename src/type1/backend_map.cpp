@@ -60,6 +60,7 @@ Result<> Backend::add(host::Process& process, MapRequest const& request, IovaRan
 // Leaves nothing pinned, charged or mapped if it fails.
 Result<> Backend::pin_and_map(Dma& dma, host::Process& process)
 {
+    dma.head = dma.vaddr.raw() & settings_.memory.page_size().mask();
     bool const single = settings_.disable_hugepages;
     PinLoop loop{dma,
                  process,

@@ -19,6 +19,8 @@ struct Dma {
     IovaRange range;
     Vaddr vaddr;
     Prot prot;
+    // Bytes of its first host page before it, where it was pinned: a new vaddr moves no pages.
+    std::uint64_t head = 0;
     bool vaddr_invalid = false;  // UNMAP with VADDR came, MAP with VADDR has not (rule U-11)
     bool mapped = false;         // in every domain; not so while there is none (rule M-3)
     bool has_reserved = false;   // some page was reserved when it was pinned (rule M-15)

@@ -2,6 +2,8 @@
 
 #include <utility>
 
+#include "type1/rollback.hpp"
+
 namespace pinfold::type1 {
 
 Group::Group(unsigned number, iommu::Iommu& iommu, std::vector<iommu::Endpoint*> endpoints,
@@ -24,13 +26,13 @@ bool Group::can_nest() const
 
 Result<> Group::attach(iommu::Domain& domain)
 {
-    for (std::size_t i = 0; i < endpoints_.size(); ++i) {
-        auto const attached = endpoints_[i]->attach(domain);
-        if (attached) continue;
-        for (iommu::Endpoint* const moved : std::span{endpoints_}.first(i))
-            if (domain_ == nullptr || !moved->attach(*domain_)) moved->block();
-        return attached;
-    }
+    std::size_t moved = 0;
+    Rollback back{[&] {
+        for (iommu::Endpoint* const endpoint : std::span{endpoints_}.first(moved))
+            if (domain_ == nullptr || !endpoint->attach(*domain_)) endpoint->block();
+    }};
+    for (; moved < endpoints_.size(); ++moved) TRY(endpoints_[moved]->attach(domain));
+    back.commit();
     domain_ = &domain;
     return {};
 }

@@ -31,7 +31,7 @@ void unpin_all(Dma& dma, Pinning pinning);
 class PageLayout {
 public:
     PageLayout(Dma const& dma, PageSize page)
-        : page_{page}, head_{dma.vaddr.raw() & page.mask()}, size_{dma.range.size()}
+        : page_{page}, head_{dma.head}, size_{dma.range.size()}
     {
     }
     std::uint64_t head() const { return head_; }  // bytes of the first page before the mapping

@@ -262,5 +262,35 @@ TEST(House, every_rule_that_a_comment_cites_is_written_down)
     EXPECT_GT(citations, 100U);
 }
 
+// Every test in tests/, as "Suite.name".
+std::set<std::string> tests_there_are()
+{
+    static std::regex const definition{R"re(TEST(?:_P|_F)?\((\w+), (\w+)\))re"};
+    std::set<std::string> tests;
+    for (auto const& entry :
+         fs::recursive_directory_iterator{fs::path{PINFOLD_SOURCE_DIR} / "tests"}) {
+        if (!is_source(entry.path())) continue;
+        std::string const text = unwrapped(entry.path());
+        for (std::sregex_iterator found{text.begin(), text.end(), definition}, end; found != end;
+             ++found)
+            tests.insert((*found)[1].str() + "." + (*found)[2].str());
+    }
+    return tests;
+}
+
+TEST(House, tests_that_the_tables_of_kernels_and_policies_name_are_there)
+{
+    static std::regex const named{R"re(`([A-Z]\w+\.\w+)`)re"};
+    auto const tests = tests_there_are();
+    for (auto const* name : {"kernels.md", "subpage.md"}) {
+        std::string const text = unwrapped(fs::path{PINFOLD_SOURCE_DIR} / "docs" / name);
+        std::size_t count = 0;
+        for (std::sregex_iterator found{text.begin(), text.end(), named}, end; found != end;
+             ++found, ++count)
+            EXPECT_TRUE(tests.contains((*found)[1])) << name << " names " << (*found)[1];
+        EXPECT_GT(count, 5U) << name;
+    }
+}
+
 }  // namespace
 }  // namespace pinfold

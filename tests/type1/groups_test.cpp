@@ -2,7 +2,10 @@
 // A-21, C-5 to C-13, I-4, I-5, G-15).
 #include <gtest/gtest.h>
 
+#include <new>
+
 #include "bench.hpp"
+#include "support/failing_new.hpp"
 
 namespace pinfold::type1 {
 namespace {
@@ -190,6 +193,51 @@ TEST(Groups, the_last_one_takes_every_mapping_and_the_back_end_along)
     EXPECT_ERRNO(bench.map(kI, buffer.vaddr(), 0x1000), inval);
     EXPECT_TRUE(bench.container.set_iommu(1));
     bench.expect_state({});
+}
+
+TEST(Groups, one_whose_second_endpoint_is_refused_has_moved_none)
+{
+    Unit here, elsewhere;
+    auto const domain = here.iommu->create_domain().value();
+    Group group{9, *here.iommu, {&here.first, &elsewhere.first}};
+    EXPECT_ERRNO(group.attach(*domain), inval);
+    EXPECT_EQ(here.first.domain(), nullptr);
+}
+
+TEST(Groups, one_that_fails_half_way_is_back_in_the_domain_that_it_was_in)
+{
+    Unit unit;
+    auto const from = unit.iommu->create_domain().value();
+    auto const to = unit.iommu->create_domain().value();
+    EXPECT_TRUE(unit.group.attach(*from));
+    bool attached = false;
+    std::uint64_t failures = 0;
+    for (; !attached; ++failures) {
+        ASSERT_LT(failures, 10U);
+        test::FailingNew const failing{failures};
+        try {
+            attached = unit.group.attach(*to).has_value();
+        } catch (std::bad_alloc const&) {
+            EXPECT_EQ(unit.first.domain(), from.get());
+            EXPECT_EQ(unit.second.domain(), from.get());
+        }
+    }
+    EXPECT_GT(failures, 2U);
+    EXPECT_EQ(unit.first.domain(), to.get());
+    unit.group.block();
+}
+
+// Domains of the same driver are tried, and refuse what is behind another unit.
+TEST(Groups, one_behind_another_unit_of_the_same_driver_is_refused_by_its_domain)
+{
+    Bench bench;
+    Buffer const buffer{2, k4K};
+    EXPECT_TRUE(bench.map(kI, buffer.vaddr(), 0x2000));
+    Unit other{{.reserved = {}}};
+    Joined const joined{bench, other};
+    EXPECT_NE(other.first.domain(), bench.unit.first.domain());
+    EXPECT_EQ(other.first.domain(), other.second.domain());
+    bench.expect_state({{kI, 0x2000, buffer.vaddr()}}, {&other.first, &other.second});
 }
 
 TEST(Groups, an_invalidated_vaddr_keeps_groups_out)

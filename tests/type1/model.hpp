@@ -23,6 +23,9 @@ public:
         std::vector<IovaRange> iova_ranges;
         std::uint64_t entries;
         std::uint64_t locked_pages;
+        std::uint64_t least;  // what a mapping must be a multiple of beside the granule
+        bool shares_pages;    // a host page costs once for all mappings
+        Errno wrapped;        // what a range that wraps is answered with
     };
     explicit Model(Limits limits) : limits_{std::move(limits)} {}
 
@@ -33,7 +36,7 @@ public:
     {
         std::uint64_t const iova = request.iova.raw(), vaddr = request.vaddr.raw();
         if (request.size == 0) return Errno::inval;
-        if (wraps(iova, request.size) || wraps(vaddr, request.size)) return Errno::overflow;
+        if (wraps(iova, request.size) || wraps(vaddr, request.size)) return limits_.wrapped;
         if ((request.prot == Prot::none) != request.update_vaddr) return Errno::inval;
         if (iova % limits_.granule || vaddr % limits_.granule || request.size % limits_.granule)
             return Errno::inval;
@@ -42,6 +45,7 @@ public:
         if (!hit.empty()) return Errno::exist;
         if (limits_.entries == 0) return Errno::nospc;
         if (!inside_one_range(iova, request.size)) return Errno::inval;
+        if ((iova | vaddr | request.size) % limits_.least) return Errno::inval;
         if (Errno const error = pin(request); error != Errno{0}) return error;
         --limits_.entries;
         mappings_[iova] = {request, false};
@@ -59,7 +63,7 @@ public:
             if (iova != 0 || request.size != 0) return fail(Errno::inval);
         } else {
             if (request.size == 0 || request.size % limits_.granule) return fail(Errno::inval);
-            if (wraps(iova, request.size)) return fail(Errno::overflow);
+            if (wraps(iova, request.size)) return fail(limits_.wrapped);
             last = iova + (request.size - 1);
         }
         bool const cuts = cut_at_start(iova) || cut_at_end(last);
@@ -117,17 +121,32 @@ private:
             if (iova >= range.start.raw() && iova + size - 1 <= range.last.raw()) return true;
         return false;
     }
+    // The host pages that a mapping has a byte of.
+    std::vector<std::uint64_t> host_pages(MapRequest const& request) const
+    {
+        std::vector<std::uint64_t> pages;
+        std::uint64_t const first = request.vaddr.raw() / limits_.host_page * limits_.host_page;
+        for (auto at = first; at < request.vaddr.raw() + request.size; at += limits_.host_page)
+            pages.push_back(at);
+        return pages;
+    }
     Errno pin(MapRequest const& request)
     {
         bool const writes = allows(request.prot, Access::write);
         std::uint64_t left = limits_.locked_pages;
-        for (std::uint64_t at = 0; at < request.size; at += limits_.host_page) {
-            std::uint64_t const page = request.vaddr.raw() + at;
+        for (std::uint64_t const page : host_pages(request)) {
             if (holes.contains(page) || (writes && read_only.contains(page))) return Errno::fault;
+            if (limits_.shares_pages && users_[page] != 0) continue;
             if (left-- == 0) return Errno::nomem;
         }
+        for (std::uint64_t const page : host_pages(request)) ++users_[page];
         limits_.locked_pages = left;
         return Errno{0};
+    }
+    void unpin(MapRequest const& request)
+    {
+        for (std::uint64_t const page : host_pages(request))
+            if (--users_[page] == 0 || !limits_.shares_pages) ++limits_.locked_pages;
     }
     Errno update(std::set<std::uint64_t> const& hit, MapRequest const& request)
     {
@@ -156,8 +175,8 @@ private:
         for (std::uint64_t const start : doomed) {
             std::uint64_t const bytes = mappings_.at(start).request.size;
             for (std::uint64_t at = 0; at < bytes; at += limits_.granule) owner_.erase(start + at);
+            unpin(mappings_.at(start).request);
             mappings_.erase(start);
-            limits_.locked_pages += bytes / limits_.host_page;
             ++limits_.entries;
             size += bytes;
         }
@@ -165,6 +184,7 @@ private:
     }
 
     Limits limits_;
+    std::map<std::uint64_t, std::uint64_t> users_;  // host page -> mappings that have a byte of it
     std::map<std::uint64_t, Mapping> mappings_;
     std::map<std::uint64_t, std::uint64_t> owner_;  // IOVA page -> start of its mapping
 };

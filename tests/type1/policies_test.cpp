@@ -261,6 +261,18 @@ TEST_P(Subpage, a_new_vaddr_from_another_process_takes_over_what_it_does_not_sha
     EXPECT_EQ(other.locked_memory().charged(), 0U);
 }
 
+// A new vaddr may lie elsewhere in its host page; what is pinned stays where it is.
+TEST_P(Subpage, a_new_vaddr_leaves_the_pages_that_are_pinned)
+{
+    Expected const one{kI, 2 * k4, buffer.vaddr() + 14 * k4};
+    EXPECT_TRUE(bench.map(one.iova, one.vaddr, one.size));
+    EXPECT_EQ(bench.invalidate_vaddr(kI, 2 * k4), 2 * k4);
+    EXPECT_TRUE(bench.update_vaddr(kI, buffer.vaddr(2) + 15 * k4, 2 * k4));
+    bench.expect_state({one});
+    EXPECT_EQ(bench.unmap(kI, 2 * k4), 2 * k4);
+    bench.expect_state({});
+}
+
 TEST_P(Subpage, a_second_domain_gets_the_same_parts_of_pages)
 {
     std::vector<Expected> const mapped{{kI + k4, k64 + k4, buffer.vaddr() + 3 * k4},

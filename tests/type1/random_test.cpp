@@ -2,6 +2,7 @@
 // held, with pins, charges and DMA_AVAIL, against what the model says is mapped.
 #include <gtest/gtest.h>
 
+#include <array>
 #include <random>
 
 #include "bench.hpp"
@@ -16,20 +17,42 @@ struct Case {
     iommu::Iommu::Options iommu;
     Version version;
     host::FrameNumbering frames;
+    SubpagePolicy policy = SubpagePolicy::merged;
+    Kernel kernel = Kernel::v7_3;
 };
 void PrintTo(Case const& it, std::ostream* out) { *out << it.name; }
+
+Model::Limits limits_of(Bench& bench, Case const& setting, std::uint64_t entries,
+                        std::uint64_t locked_pages)
+{
+    auto const info = bench.container.info();
+    bool const parts = setting.policy == SubpagePolicy::subpage;
+    return {info->granule,
+            setting.page.bytes(),
+            setting.version,
+            {info->iova_ranges.begin(), info->iova_ranges.end()},
+            entries,
+            locked_pages,
+            parts ? info->granule : setting.page.bytes(),
+            parts,
+            setting.kernel == Kernel::v7_3 ? Errno::overflow : Errno::inval};
+}
 
 class Stream {
 public:
     Stream(Case const& setting, unsigned seed)
         : random_{seed},
           entries_{seed % 2 == 0 ? 3U : 20U},
-          locked_pages_{seed % 2 == 0 ? 1000U : 16U},
+          locked_pages_{seed % 2 == 0                              ? 1000U
+                        : setting.policy == SubpagePolicy::subpage ? 4U
+                                                                   : 16U},
           bench_{{.page = setting.page,
                   .iommu = setting.iommu,
                   .frames = setting.frames,
                   .dma_entry_limit = entries_,
-                  .type = static_cast<std::uint64_t>(setting.version)}},
+                  .type = static_cast<std::uint64_t>(setting.version),
+                  .kernel = setting.kernel,
+                  .policy = setting.policy}},
           granule_{bench_.container.info()->granule},
           buffer_{kPages, setting.page},
           model_{limits(setting)}
@@ -64,10 +87,7 @@ private:
 
     Model::Limits limits(Case const& setting)
     {
-        auto const info = bench_.container.info();
-        return {granule_,        setting.page.bytes(),
-                setting.version, {info->iova_ranges.begin(), info->iova_ranges.end()},
-                entries_,        locked_pages_};
+        return limits_of(bench_, setting, entries_, locked_pages_);
     }
     void forbid(std::uint64_t i, int prot, std::set<std::uint64_t>& pages)
     {
@@ -102,6 +122,8 @@ private:
                                            Prot::read_write};
         MapRequest request{Iova{some_iova()}, buffer_.vaddr(random_() % (kPages - 12)), some_size(),
                            kProts[random_() % kProts.size()]};
+        if (granule_ < bench_.page.bytes())
+            request.vaddr = request.vaddr + random_() % bench_.page.bytes();
         if (update) {
             request.update_vaddr = true;
             request.prot = Prot::none;
@@ -201,9 +223,61 @@ TEST_P(Random, streams_agree_with_the_model_and_with_the_raw_table)
         for (auto const& [errno_, count] : stream.answers) answers[errno_] += count;
     }
     // Each answer is met, or the streams prove little.
-    for (Errno const errno_ : {Errno{0}, Errno::inval, Errno::overflow, Errno::exist, Errno::nospc,
-                               Errno::fault, Errno::nomem, Errno::noent})
+    for (Errno const errno_ : {Errno{0}, Errno::inval, Errno::exist, Errno::nospc, Errno::fault,
+                               Errno::nomem, Errno::noent})
         EXPECT_GT(answers[errno_], 0) << name(errno_);
+    EXPECT_EQ(answers[Errno::overflow] > 0, GetParam().kernel == Kernel::v7_3);
+}
+
+// Every list of three calls on four granules and two pages of memory.
+TEST_P(Random, every_short_list_of_calls_agrees_with_the_model)
+{
+    Case const& setting = GetParam();
+    Bench bench{{.page = setting.page,
+                 .iommu = setting.iommu,
+                 .frames = setting.frames,
+                 .type = static_cast<std::uint64_t>(setting.version),
+                 .kernel = setting.kernel,
+                 .policy = setting.policy}};
+    Buffer const buffer{8, setting.page};
+    std::uint64_t const granule = bench.container.info()->granule;
+    bench.source.limit = 2 * setting.page.bytes();
+    struct Call {
+        bool map;
+        std::uint64_t start, count;
+    };
+    std::vector<Call> calls;
+    for (std::uint64_t start = 0; start < 4; ++start)
+        for (std::uint64_t count = 1; count <= 3; ++count)
+            for (bool const map : {true, false}) calls.push_back({map, start, count});
+
+    std::array<std::size_t, 3> list{};
+    auto const next = [&] {
+        for (std::size_t& at : list) {
+            if (++at < calls.size()) return true;
+            at = 0;
+        }
+        return false;
+    };
+    do {
+        Model model{limits_of(bench, setting, 65535, 2)};
+        for (std::size_t const at : list) {
+            auto const [map, start, count] = calls[at];
+            Iova const iova{0x100000 + start * granule};
+            if (map) {
+                MapRequest const request{iova, buffer.vaddr() + start * granule, count * granule,
+                                         Prot::read_write};
+                ASSERT_EQ(error_of(bench.container.map(bench.process, request)),
+                          model.map(request));
+            } else {
+                UnmapRequest const request{.iova = iova, .size = count * granule, .dirty = {}};
+                ASSERT_EQ(bench.container.unmap(bench.process, request), model.unmap(request));
+            }
+        }
+        bench.expect_state(model.mapped());
+        ASSERT_FALSE(HasFailure()) << list[0] << " " << list[1] << " " << list[2];
+        EXPECT_TRUE(bench.unmap_all());
+    } while (next());
 }
 
 // Reserved in the middle of the window that the streams play in.
@@ -227,6 +301,16 @@ std::vector<Case> cases()
         {"v1_64K_vtd_scattered", k64K, vtd_4k, Version::v1, scattered},
         {"v2_4K_native", k4K, all_sizes, Version::v2, scattered},
         {"v1_4K_native", k4K, all_sizes, Version::v1, contiguous},
+        {"v2_64K_subpage", k64K, vtd_4k, Version::v2, contiguous, SubpagePolicy::subpage},
+        {"v1_16K_subpage_scattered_6_1", k16K, vtd, Version::v1, scattered, SubpagePolicy::subpage,
+         Kernel::v6_1},
+        {"v2_64K_subpage_native_6_12", k64K, all_sizes, Version::v2, scattered,
+         SubpagePolicy::subpage, Kernel::v6_12},
+        {"v2_64K_rfc_6_1", k64K, vtd_4k, Version::v2, contiguous, SubpagePolicy::rfc_2015,
+         Kernel::v6_1},
+        {"v2_64K_pre_2015_native", k64K, all_sizes, Version::v2, contiguous,
+         SubpagePolicy::pre_2015},
+        {"v2_4K_vtd_6_12", k4K, vtd, Version::v2, scattered, SubpagePolicy::merged, Kernel::v6_12},
     };
 }
 

@@ -109,6 +109,26 @@ TEST(Scarcity, a_map_survives_the_failure_of_each_allocation)
                          [&] { bench.expect_state(mapped); });
 }
 
+TEST(Scarcity, a_map_of_parts_of_pages_survives_the_failure_of_each_allocation)
+{
+    Bench bench{{.page = k64K,
+                 .frames = host::FrameNumbering::scattered,
+                 .policy = SubpagePolicy::subpage}};
+    Buffer const buffer{16, k64K};
+    std::vector<Expected> mapped;
+    std::uint64_t failures = 0;
+    for (std::uint64_t i = 0; i < 12; ++i) {
+        Expected const one{kI + i * kMiB * 4, 0x21000, buffer.vaddr(i) + 0x3000 * i};
+        failures += fail_each_allocation([&] { return bench.map(one.iova, one.vaddr, one.size); },
+                                         [&] { bench.expect_state(mapped); });
+        mapped.push_back(one);
+        bench.expect_state(mapped);
+    }
+    EXPECT_GT(failures, 12U);
+    test::FailingNew const failing{0};
+    EXPECT_EQ(bench.unmap_all(), 12 * 0x21000U);
+}
+
 TEST(Scarcity, a_group_that_joins_survives_the_failure_of_each_allocation)
 {
     Bench bench;
