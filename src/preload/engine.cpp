@@ -186,19 +186,22 @@ Result<void*> Engine::map_bar(void* address, std::size_t size, int prot, int fla
     return at;
 }
 
-bool Engine::carry_out_mmio(siginfo_t const& info, ucontext_t& context)
+Signals::Verdict Engine::carry_out_mmio(siginfo_t const& info, ucontext_t& context)
 {
     machine::Machine* const machine = live_.load(std::memory_order_acquire);
-    if (machine == nullptr || bars_.empty()) return false;
+    if (machine == nullptr || bars_.empty()) return Signals::Verdict::foreign;
     Inside const inside;
     auto const place = bars_.find(vaddr_of(info.si_addr));
-    if (!place || !place->accessible) return false;
+    if (!place || !place->accessible) return Signals::Verdict::foreign;
+    bool refused = false;
     auto const call = [&](uapi::Call::Op op, std::uint64_t at, unsigned size, std::uint64_t value) {
-        return machine->door().call(*this, {.file = place->file,
-                                            .op = op,
-                                            .arg = value,
-                                            .size = size,
-                                            .offset = place->offset + at});
+        auto const reply = machine->door().call(*this, {.file = place->file,
+                                                        .op = op,
+                                                        .arg = value,
+                                                        .size = size,
+                                                        .offset = place->offset + at});
+        refused = refused || (!reply && reply.error() == Errno::io);
+        return reply;
     };
     auto const read = [&](std::uint64_t at, unsigned size) -> Result<std::uint64_t> {
         return call(uapi::Call::Op::mmio_read, at, size, 0);
@@ -216,12 +219,13 @@ bool Engine::carry_out_mmio(siginfo_t const& info, ucontext_t& context)
     if (counters_) machine::add(counters_->mmio_traps, 1);
     if (carry_out(bytes, context, {.read = read, .write = write}) == Carried::out) {
         publish_now_and_then();
-        return true;
+        return Signals::Verdict::carried_out;
     }
+    if (refused) return Signals::Verdict::refused;
     log_line(fmt::format(
         "process {}: cannot carry out '{}' on device offset {:#x}; the program gets the fault",
         ::getpid(), describe_instruction(bytes, rip), place->offset));
-    return false;
+    return Signals::Verdict::foreign;
 }
 
 bool Engine::guards(void* address, std::size_t size) const

@@ -19,6 +19,7 @@
 #include "preload/fd_table.hpp"
 #include "preload/journal.hpp"
 #include "preload/nodes.hpp"
+#include "preload/signals.hpp"
 #include "uapi/call.hpp"
 
 namespace pinfold::preload {
@@ -48,8 +49,8 @@ public:
     void status(int fd);
     bool guards(void* address, std::size_t size) const;
 
-    // A fault at `address`: true if it was an access to a BAR and has been carried out.
-    bool carry_out_mmio(siginfo_t const& info, ucontext_t& context);
+    // A fault at `address`: an access to a BAR is carried out, or refused where it is not decoded.
+    Signals::Verdict carry_out_mmio(siginfo_t const& info, ucontext_t& context);
 
     // Around fork(2): what the engine holds for the process is at rest while the kernel copies it.
     void before_fork() { claims_mutex_.lock(); }

@@ -106,14 +106,31 @@ void pass_on(int signal, siginfo_t* info, void* raw_context)
     call(action, signal, info, raw_context);
 }
 
+// Whatever the trap was, for the client it is a bus error at that address.
+void pass_on_as_bus_error(siginfo_t* info, void* raw_context)
+{
+    siginfo_t as_bus_error{};
+    as_bus_error.si_signo = SIGBUS;
+    as_bus_error.si_code = BUS_ADRERR;
+    as_bus_error.si_addr = info->si_addr;
+    if (has_handler(client_actions[SIGBUS].load()))
+        return pass_on(SIGBUS, &as_bus_error, raw_context);
+    // Going back would trap again, and not end the client.
+    set_default(SIGBUS);
+    (void)::syscall(SYS_tgkill, ::getpid(), ::gettid(), SIGBUS);
+}
+
 void on_fault(int signal, siginfo_t* info, void* raw_context)
 {
+    using Verdict = Signals::Verdict;
     int const saved_errno = errno;
     auto& context = *static_cast<ucontext_t*>(raw_context);
-    bool const ours =
-        info->si_code > 0 && (host::recover(raw_context) || fault_handler(*info, context));
+    auto verdict = Verdict::foreign;
+    if (info->si_code > 0)
+        verdict = host::recover(raw_context) ? Verdict::carried_out : fault_handler(*info, context);
     errno = saved_errno;
-    if (!ours) pass_on(signal, info, raw_context);
+    if (verdict == Verdict::foreign) pass_on(signal, info, raw_context);
+    if (verdict == Verdict::refused) pass_on_as_bus_error(info, raw_context);
 }
 
 // Everything is blocked while a device works in the handler, but for faults: its DMA may meet one.

@@ -14,8 +14,10 @@ namespace pinfold::preload {
 
 class Signals {
 public:
-    // True: the fault was ours and the context may go on.
-    using FaultHandler = bool (*)(siginfo_t const& info, ucontext_t& context);
+    // What a fault turned out to be: ours, and the context may go on; the client's; or an access
+    // that the bus refused, which the client is to see as SIGBUS.
+    enum class Verdict { carried_out, foreign, refused };
+    using FaultHandler = Verdict (*)(siginfo_t const& info, ucontext_t& context);
 
     // Takes over the handlers that the process has. `handler` sees the faults that no guarded copy
     // explains.

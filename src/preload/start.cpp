@@ -29,7 +29,7 @@ Engine& engine() { return *current.load(std::memory_order_acquire); }
 
 Vaddr vaddr_of(void const* address) { return Vaddr{reinterpret_cast<std::uint64_t>(address)}; }
 
-bool on_fault(siginfo_t const& info, ucontext_t& context)
+Signals::Verdict on_fault(siginfo_t const& info, ucontext_t& context)
 {
     return engine().carry_out_mmio(info, context);
 }

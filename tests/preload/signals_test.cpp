@@ -40,12 +40,20 @@ char* window = nullptr;  // the page whose faults are "ours"
 int volatile seen = 0;
 sigjmp_buf way_out;
 
-bool handle(siginfo_t const& info, ucontext_t&)
+char* closed_window = nullptr;  // the page that the bus refuses
+
+bool lies_in(siginfo_t const& info, char const* page)
 {
-    if (static_cast<char*>(info.si_addr) < window ||
-        static_cast<char*>(info.si_addr) >= window + kPage)
-        return false;
-    return ::mprotect(window, kPage, PROT_READ | PROT_WRITE) == 0;
+    return page != nullptr && info.si_addr >= page && info.si_addr < page + kPage;
+}
+
+Signals::Verdict handle(siginfo_t const& info, ucontext_t&)
+{
+    using Verdict = Signals::Verdict;
+    if (lies_in(info, closed_window)) return Verdict::refused;
+    if (!lies_in(info, window)) return Verdict::foreign;
+    return ::mprotect(window, kPage, PROT_READ | PROT_WRITE) == 0 ? Verdict::carried_out
+                                                                  : Verdict::foreign;
 }
 
 char* no_access_page()
@@ -57,6 +65,7 @@ char* no_access_page()
 void start()
 {
     window = no_access_page();
+    closed_window = no_access_page();
     Signals::start(handle);
 }
 
@@ -103,6 +112,36 @@ TEST(Signals, a_handler_that_was_there_before_the_engine_is_kept)
         *no_access_page() = 1;
         return false;
     });
+}
+
+TEST(Signals, an_access_that_the_bus_refused_is_the_clients_SIGBUS)
+{
+    EXPECT_IN_CHILD({
+        start();
+        struct sigaction action{};
+        action.sa_flags = SA_SIGINFO;
+        action.sa_sigaction = [](int signal, siginfo_t* info, void*) {
+            bool const right = signal == SIGBUS && info->si_signo == SIGBUS &&
+                               info->si_code == BUS_ADRERR && info->si_addr == closed_window + 7;
+            siglongjmp(way_out, right ? 1 : 2);
+        };
+        (void)Signals::action(SIGBUS, &action, nullptr);
+        int const came = sigsetjmp(way_out, 1);
+        if (came != 0) return came == 1;
+        closed_window[7] = 1;
+        return false;
+    });
+}
+
+TEST(Signals, without_a_handler_an_access_that_the_bus_refused_kills_with_SIGBUS)
+{
+    int const status = in_child([] {
+        start();
+        (void)act(SIGSEGV, [](int) { ::_exit(0); });
+        closed_window[7] = 1;
+        return true;
+    });
+    EXPECT_TRUE(WIFSIGNALED(status) && WTERMSIG(status) == SIGBUS);
 }
 
 TEST(Signals, without_a_handler_a_strange_fault_kills_with_SIGSEGV)
