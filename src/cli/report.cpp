@@ -90,6 +90,21 @@ void mapping_rows(Page& page, Counters const& run)
     page.row("leaves", leaves_text(run));
 }
 
+void exposure_rows(Page& page, Counters const& run)
+{
+    if (run.exposure_mappings == 0) return;
+    page.row("kept away",
+             fmt::format("{} of parts of pages; whole pages would have shown devices {} more",
+                         plural(run.exposure_mappings, "mapping", "mappings"),
+                         bytes_text(run.exposure_bytes)));
+    auto const shown = std::min<std::uint64_t>(run.exposure_records, Counters::kExposures);
+    for (std::size_t i = 0; i < shown; ++i) {
+        auto const& record = run.first_exposures[i];
+        page.row("", fmt::format("{:#x} to {:#x}: {} before, {} behind", record.start, record.last,
+                                 bytes_text(record.before), bytes_text(record.behind)));
+    }
+}
+
 void traffic_rows(Page& page, Counters const& run)
 {
     page.row("DMA",
@@ -171,7 +186,11 @@ std::string report(RunOutcome const& outcome, Colour colour)
             page.gap();
             page.title(fmt::format("process {}", run.pid));
         }
+        if (run.unverified != 0)
+            page.row("unverified",
+                     "the IOMMU's pages are larger than the host's: no Linux runs on that");
         mapping_rows(page, run);
+        exposure_rows(page, run);
         traffic_rows(page, run);
         fault_rows(page, run);
         device_rows(page, run);

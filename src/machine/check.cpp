@@ -56,7 +56,8 @@ std::unexpected<std::string> coarse(Description const& machine, PageSize smalles
         size_text(machine.host.page_size.bytes())));
 }
 
-Checked<void> check_iommu(Description const& machine, std::string_view unit)
+// The smallest page that the driver of an IOMMU makes use of.
+Checked<PageSize> smallest_page(Description const& machine, std::string_view unit)
 {
     auto const options = iommu_of(machine, unit);
     auto const iommu = iommu::Iommu::create(options);
@@ -70,9 +71,15 @@ Checked<void> check_iommu(Description const& machine, std::string_view unit)
     if (!domain)
         return wrong(fmt::format("machine {}: its IOMMU makes no domains ({})",
                                  in_quotes(machine.name), name(domain.error())));
-    auto const smallest = (*domain)->page_sizes().smallest();
-    if (smallest > machine.host.page_size && !machine.allow_coarse)
-        return coarse(machine, smallest);
+    return (*domain)->page_sizes().smallest();
+}
+
+Checked<void> check_iommu(Description const& machine, std::string_view unit)
+{
+    auto const smallest = smallest_page(machine, unit);
+    if (!smallest) return wrong(smallest.error());
+    if (*smallest > machine.host.page_size && !machine.allow_coarse)
+        return coarse(machine, *smallest);
     return {};
 }
 
@@ -170,6 +177,16 @@ iommu::Iommu::Options iommu_of(Description const& machine, std::string_view name
     options.kernel = machine.kernel;
     options.host_page = machine.host.page_size;
     return options;
+}
+
+bool is_coarse(Description const& machine)
+{
+    auto const is = [&](std::string_view unit) {
+        auto const smallest = smallest_page(machine, unit);
+        return smallest && *smallest > machine.host.page_size;
+    };
+    return is("") || std::ranges::any_of(machine.extra_iommus,
+                                         [&](ExtraIommu const& extra) { return is(extra.name); });
 }
 
 std::vector<unsigned> assign_groups(Description const& machine)

@@ -18,10 +18,11 @@
 namespace pinfold::machine {
 
 struct Counters {
-    static constexpr std::uint64_t kMagic = 0x3130'646c'6f66'6e70;  // "pnfold01"
+    static constexpr std::uint64_t kMagic = 0x3230'646c'6f66'6e70;  // "pnfold02"
     static constexpr std::uint64_t kUnlimited = ~std::uint64_t{0};
     static constexpr std::size_t kFaults = 8;
     static constexpr std::size_t kDevices = 32;
+    static constexpr std::size_t kExposures = 8;
 
     std::uint64_t magic = kMagic;
     std::uint64_t size = 0;  // sizeof(Counters) of the engine that wrote it
@@ -58,6 +59,17 @@ struct Counters {
     std::uint64_t faults = 0;         // all that happened
     std::uint64_t fault_records = 0;  // how many of `first_faults` are filled
     std::array<Fault, kFaults> first_faults{};
+
+    // What mappings of parts of host pages kept from devices (docs/subpage.md).
+    struct Exposure {
+        std::uint64_t start = 0, last = 0;  // the memory that was mapped
+        std::uint64_t before = 0, behind = 0;
+    };
+    std::uint64_t exposure_mappings = 0, exposure_bytes = 0;
+    std::uint64_t exposure_records = 0;  // how many of `first_exposures` are filled
+    std::array<Exposure, kExposures> first_exposures{};
+    // 1: the IOMMU's smallest page is larger than the host's, and no Linux was ever compared with.
+    std::uint64_t unverified = 0;
 
     struct Device {
         std::array<char, 16> bdf{};

@@ -103,6 +103,9 @@ Checked<void> check(Description const& description);
 // The unit that a device is behind, as the machine's kernel and host would have it: every option
 // that Description says elsewhere is filled in. REQUIRES: check() has passed, or the name is known.
 iommu::Iommu::Options iommu_of(Description const& description, std::string_view name);
+// Whether some unit's smallest page is larger than the host's: no Linux runs on such a machine, so
+// none was compared with. Frames are scattered there (rule T-3). REQUIRES: check() has passed.
+bool is_coarse(Description const& description);
 // Gives every device without a group one; returns the group numbers in the order of devices.
 std::vector<unsigned> assign_groups(Description const& description);
 

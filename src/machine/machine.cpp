@@ -20,7 +20,8 @@ type1::Settings settings_of(Description const& description, Parts& parts)
             .dma_entry_limit = description.dma_entry_limit,
             .allow_unsafe_interrupts = description.allow_unsafe_interrupts,
             .disable_hugepages = description.disable_hugepages,
-            .activity = &parts.activity};
+            .activity = &parts.activity,
+            .log = parts.recorder ? &*parts.recorder : nullptr};
 }
 
 Checked<void> make_iommus(Parts& parts, Description const& description)
@@ -101,8 +102,11 @@ Checked<std::unique_ptr<Machine>> Machine::build(Description const& description,
     auto& parts = impl->parts;
     if (journal != nullptr) parts.recorder.emplace(*journal);
     auto const& host = description.host;
-    parts.memory = std::make_unique<host::Memory>(
-        host::Memory::Options{host.page_size, host.frames, host.frame_seed});
+    parts.coarse = is_coarse(description);
+    parts.memory = std::make_unique<host::Memory>(host::Memory::Options{
+        .page_size = host.page_size,
+        .numbering = parts.coarse ? host::FrameNumbering::scattered : host.frames,
+        .seed = host.frame_seed});
     if (auto const made = make_iommus(parts, description); !made)
         return std::unexpected{made.error()};
     BarAllocator bars;

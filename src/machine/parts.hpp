@@ -24,6 +24,7 @@ struct Counters;
 
 struct Parts {
     std::optional<Recorder> recorder;  // empty: nobody reads the journal
+    bool coarse = false;               // is_coarse()
     std::unique_ptr<host::Memory> memory;
     std::map<std::string, std::unique_ptr<iommu::Iommu>> iommus;  // by name; "" is the first
     std::vector<std::unique_ptr<iommu::Endpoint>> endpoints;      // in the order of devices

@@ -132,6 +132,22 @@ void publish_functions(Parts const& parts, Description const& description, Count
     set(counters.device_count, parts.functions.size());
 }
 
+void publish_exposure(type1::Exposure const& exposure, Counters& counters)
+{
+    set(counters.exposure_mappings, exposure.mappings());
+    set(counters.exposure_bytes, exposure.bytes());
+    auto const records = exposure.records();
+    auto const shown = std::min(records.size(), Counters::kExposures);
+    for (std::size_t i = 0; i < shown; ++i) {
+        auto& record = counters.first_exposures[i];
+        set(record.start, records[i].memory.start.raw());
+        set(record.last, records[i].memory.last.raw());
+        set(record.before, records[i].before);
+        set(record.behind, records[i].behind);
+    }
+    set(counters.exposure_records, shown);
+}
+
 }  // namespace
 
 void publish_parts(Parts const& parts, Description const& description, host::Process& process,
@@ -142,6 +158,9 @@ void publish_parts(Parts const& parts, Description const& description, host::Pro
     publish_leaves(parts, counters);
     publish_functions(parts, description, counters);
     publish_faults(parts, counters);
+    if (description.policy == type1::SubpagePolicy::subpage)
+        publish_exposure(parts.activity.exposure, counters);
+    set(counters.unverified, parts.coarse ? 1 : 0);
 }
 
 }  // namespace pinfold::machine

@@ -3,10 +3,11 @@
 
 #include "iommu/observer.hpp"
 #include "machine/journal.hpp"
+#include "type1/log.hpp"
 
 namespace pinfold::machine {
 
-class Recorder final : public iommu::Observer {
+class Recorder final : public iommu::Observer, public type1::Log {
 public:
     // `journal` outlives the recorder.
     explicit Recorder(Journal& journal) : journal_{journal} {}
@@ -17,6 +18,8 @@ public:
     void unmapped(Iova iova, std::uint64_t size, std::uint64_t unmapped) override;
     void unaligned(Iova iova, std::optional<Paddr> paddr, std::uint64_t size,
                    PageSize smallest) override;
+
+    void line(std::string_view text) override { journal_.log(text); }
 
 private:
     Journal& journal_;

@@ -76,6 +76,31 @@ TEST(Report, faults_are_told_with_device_iova_and_reason)
         << text;
 }
 
+TEST(Report, what_parts_of_pages_kept_from_devices_has_its_rows)
+{
+    auto run = some_counters();
+    EXPECT_EQ(report({"p", "vtd", 0, 0, {run}}, Colour::no).find("kept away"), std::string::npos);
+    run.exposure_mappings = 1;
+    run.exposure_bytes = 61440;
+    run.exposure_records = 1;
+    run.first_exposures[0] = {0x20000, 0x20fff, 0, 61440};
+    EXPECT_NE(report({"p", "vtd", 0, 0, {run}}, Colour::no)
+                  .find("  kept away   1 mapping of parts of pages; whole pages would have shown "
+                        "devices 60.0 KiB more\n"
+                        "              0x20000 to 0x20fff: 0 bytes before, 60.0 KiB behind\n"),
+              std::string::npos);
+}
+
+TEST(Report, a_machine_that_no_Linux_runs_on_is_marked)
+{
+    auto run = some_counters();
+    run.unverified = 1;
+    EXPECT_NE(report({"p", "vtd", 0, 0, {run}}, Colour::no)
+                  .find("  unverified  the IOMMU's pages are larger than the host's: no Linux runs "
+                        "on that\n"),
+              std::string::npos);
+}
+
 TEST(Report, says_so_where_no_vfio_file_was_opened)
 {
     EXPECT_EQ(report({"true", "vtd", 0, 0, {}}, Colour::no),

@@ -53,7 +53,8 @@ protected:
     void SetUp() override
     {
         host::install_recovery();
-        auto built = Machine::build(with_devices({"edu,bdf=0000:00:04.0"}), client_.process());
+        auto built =
+            Machine::build(with_devices({"edu,bdf=0000:00:04.0"}), client_.process(), &journal_);
         ASSERT_TRUE(built) << built.error();
         machine_ = std::move(*built);
         container_ = *client_.install(*machine_->door().open_container());
@@ -98,12 +99,42 @@ protected:
     }
 
     static constexpr std::size_t kSize = 16 << 12;
+    struct Kept final : Journal {
+        void log(std::string_view line) override { logged += line; }
+        void trace(std::string_view line) override { traced += line; }
+        std::string logged, traced;
+    };
+    Kept journal_;
     TestClient client_{kSize};
     std::unique_ptr<Machine> machine_;
     int container_ = -1, group_ = -1;
     void* memory_ = nullptr;
     Counters counters_;
 };
+
+TEST_F(MachineTest, what_a_kernel_would_log_and_trace_is_in_the_journal)
+{
+    ASSERT_TRUE(map(0x10000, 0x1000));
+    EXPECT_TRUE(journal_.traced.starts_with("map iova=0x10000 paddr=")) << journal_.traced;
+    EXPECT_EQ(journal_.logged, "");
+    EXPECT_FALSE(map(0x20000, kSize));
+    EXPECT_TRUE(journal_.logged.contains("RLIMIT_MEMLOCK (65536) exceeded")) << journal_.logged;
+}
+
+TEST(Machine, one_whose_IOMMU_has_larger_pages_than_the_host_is_unverified)
+{
+    host::FixedLockSource nothing{0};
+    host::OwnProcess process{nothing, k4K};
+    auto description = with_devices({"edu,bdf=0000:00:04.0"});
+    for (auto const page : {k4K, k64K}) {
+        description.iommu.model = iommu::Model::native;
+        description.iommu.page_sizes = PageSizes{page.bytes()};
+        auto const machine = Machine::build(description, process).value();
+        Counters counters;
+        machine->publish(counters);
+        EXPECT_EQ(counters.unverified, page == k64K ? 1U : 0U);
+    }
+}
 
 TEST_F(MachineTest, mappings_are_counted_now_at_peak_and_in_all)
 {
