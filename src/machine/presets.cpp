@@ -40,7 +40,8 @@ Description machine_of(Row row)
     machine.iommu.page_sizes = PageSizes{row.page_sizes};
     machine.iommu.address_width = row.address_width;
     machine.iommu.reserved = std::move(row.reserved);
-    machine.iommu.enforces_coherency = row.model == Model::vtd || row.model == Model::amdvi;
+    // QEMU's intel-iommu has no snoop control unless it is asked for; AMD's coherency is always on.
+    machine.iommu.enforces_coherency = row.model == Model::amdvi;
     return machine;
 }
 
