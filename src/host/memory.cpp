@@ -63,10 +63,12 @@ struct Homes {
 struct Memory::Impl {
     explicit Impl(Options const& options)
         : page_size{options.page_size},
-          numbering{options.page_size, options.numbering == FrameNumbering::scattered
-                                           ? std::optional{options.seed}
-                                           : std::nullopt},
-          table{numbering.index_bits(), options.table_limit_bytes}
+          numbering{options.page_size,
+                    options.numbering == FrameNumbering::scattered ? std::optional{options.seed}
+                                                                   : std::nullopt,
+                    options.paddr_bits},
+          table{numbering.index_bits(), options.table_limit_bytes},
+          zero_page{numbering.outside_frames().last - page_size.mask()}
     {
     }
 
@@ -77,6 +79,15 @@ struct Memory::Impl {
     std::byte* page(std::uint64_t home) const { return raw::pointer(home << page_size.lg2()); }
     std::optional<Homes> homes_within(Vaddr start, std::uint64_t size) const;
 
+    std::byte* zeros_at(Paddr paddr) const
+    {
+        std::byte* const page = zeros.load(std::memory_order_acquire);
+        if (page == nullptr || paddr < zero_page || paddr - zero_page > page_size.mask())
+            return nullptr;
+        return page + (paddr - zero_page);
+    }
+    Result<bool> pin_foreign(Process& process, VaddrRange range, Intent intent,
+                             std::span<Paddr> out);
     Result<Paddr> pin_page(std::byte* place);
     Slot* make_frame(std::uint64_t home, std::uint64_t& index);
     void unpin_page(std::uint64_t index, Releases& releases);
@@ -92,6 +103,8 @@ struct Memory::Impl {
     Numbering numbering;
     FrameTable table;
     std::mutex mutex;  // all but at()
+    Paddr zero_page;   // the last one outside the frames
+    std::atomic<std::byte*> zeros{nullptr};
     std::atomic<std::uint64_t> pinned{0};
     std::atomic<std::uint64_t> peak{0};
     std::atomic<std::uint64_t> moved{0};
@@ -106,6 +119,7 @@ Memory::~Memory()
         if ((slot.place.load(std::memory_order_relaxed) & Slot::kAside) == 0) return;
         release_aside(slot.bytes(), impl_->page_size.bytes());
     });
+    if (impl_->zeros != nullptr) release_aside(impl_->zeros, impl_->page_size.bytes());
 }
 
 PageSize Memory::page_size() const { return impl_->page_size; }
@@ -135,6 +149,8 @@ Result<std::size_t> fault_in_front(Process& process, Vaddr vaddr, PageSize page_
     return good;
 }
 
+constexpr Paddr kNoFrame{~std::uint64_t{0}};
+
 }  // namespace
 
 Result<std::size_t> Memory::pin(Process& process, Vaddr vaddr, Intent intent, std::span<Paddr> out)
@@ -146,7 +162,10 @@ Result<std::size_t> Memory::pin(Process& process, Vaddr vaddr, Intent intent, st
     std::size_t const pages = TRY(fault_in_front(process, vaddr, impl_->page_size, asked, intent));
 
     std::scoped_lock const lock{impl_->mutex};
+    VaddrRange const range{vaddr, vaddr + (pages * impl_->page_size.bytes() - 1)};
+    bool const foreign = TRY(impl_->pin_foreign(process, range, intent, out.first(pages)));
     for (std::size_t i = 0; i < pages; ++i) {
+        if (foreign && out[i] != kNoFrame) continue;
         std::byte* const place = process.local(vaddr + i * impl_->page_size.bytes());
         auto const paddr = impl_->pin_page(place);
         if (paddr) {
@@ -158,6 +177,29 @@ Result<std::size_t> Memory::pin(Process& process, Vaddr vaddr, Intent intent, st
         }
     }
     return pages;
+}
+
+// Fills in the pages that are no frames, and the others with kNoFrame. False: there are none, and
+// `out` is untouched.
+Result<bool> Memory::Impl::pin_foreign(Process& process, VaddrRange range, Intent intent,
+                                       std::span<Paddr> out)
+{
+    bool any = false;
+    bool zero = false;
+    process.for_each_foreign(range, intent, [&](Process::Foreign const& found) {
+        if (!std::exchange(any, true)) std::ranges::fill(out, kNoFrame);
+        zero = zero || !found.device;
+        std::size_t const first = (found.range.start - range.start) >> page_size.lg2();
+        std::size_t const count = found.range.size() >> page_size.lg2();
+        for (std::size_t i = 0; i < count; ++i)
+            out[first + i] = found.device ? *found.device + i * page_size.bytes() : zero_page;
+    });
+    if (zero && zeros.load(std::memory_order_relaxed) == nullptr) {
+        std::byte* const fresh = raw::map_anonymous(page_size.bytes(), PROT_READ);
+        if (fresh == nullptr) return fail(Errno::nomem);
+        zeros.store(fresh, std::memory_order_release);
+    }
+    return any;
 }
 
 Result<Paddr> Memory::Impl::pin_page(std::byte* place)
@@ -192,6 +234,7 @@ Slot* Memory::Impl::make_frame(std::uint64_t home, std::uint64_t& index)
     for (std::uint64_t attempt = 0;; ++attempt) {
         auto const candidate = numbering.candidate(home, attempt);
         if (!candidate) return nullptr;
+        if (!numbering.names_frame(*candidate)) continue;
         Slot* const slot = table.grow(*candidate);
         if (slot == nullptr) return nullptr;
         if (slot->pins != 0) continue;
@@ -233,7 +276,7 @@ void Memory::Impl::unpin_page(std::uint64_t index, Releases& releases)
 std::byte* Memory::at(Paddr paddr) const
 {
     auto const index = impl_->numbering.index(paddr);
-    if (!index) return nullptr;
+    if (!index) return impl_->zeros_at(paddr);
     Slot const* const slot = impl_->table.find(*index);
     if (slot == nullptr) return nullptr;
     std::uint64_t const place = slot->place.load(std::memory_order_acquire);
@@ -241,7 +284,10 @@ std::byte* Memory::at(Paddr paddr) const
     return raw::pointer(place & ~Slot::kFlags) + (paddr.raw() & impl_->page_size.mask());
 }
 
-bool Memory::reserved(Paddr) const { return false; }
+bool Memory::reserved(Paddr paddr) const
+{
+    return impl_->numbering.outside_frames().contains(paddr);
+}
 
 // Whoever moves frames holds the mutex until they have settled.
 void Memory::settle() { std::scoped_lock const lock{impl_->mutex}; }

@@ -34,6 +34,8 @@ public:
         PageSize page_size = k4K;
         FrameNumbering numbering = FrameNumbering::contiguous;
         std::uint64_t seed = 0;
+        // How wide a paddr is: 48, 50 or 52; what every IOMMU of the machine can hold.
+        unsigned paddr_bits = 52;
         // The frame table grows no larger than this (0.6 % of what is pinned, or ever was).
         std::uint64_t table_limit_bytes = ~std::uint64_t{0};
     };

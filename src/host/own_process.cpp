@@ -2,6 +2,7 @@
 
 #include "host/guarded_copy.hpp"
 #include "host/mappings.hpp"
+#include "host/page_states.hpp"
 #include "host/raw_memory.hpp"
 #include "host/tracked_files.hpp"
 
@@ -63,11 +64,11 @@ Result<> OwnProcess::fault_in(VaddrRange range, Intent intent)
     if (!kUserRange.contains(range)) return fail(Errno::fault);
     if (intent == Intent::write) {
         TRY(populate(range, MADV_POPULATE_WRITE));
-        if (tracked_files_ == TrackedFiles::refused && maps_tracked_file(range)) {
-            return fail(Errno::fault);
-        }
+        // Since Linux 6.5 (rules 3.3).
+        if (kernel_ >= Kernel::v6_12 && maps_tracked_file(range)) return fail(Errno::fault);
         return {};
     }
+    if (kernel_ < Kernel::v6_12) return fault_in_for_read(range);
 
     // A long-term pin for read breaks copy-on-write all the same, but only in private memory: a
     // shared file must not become dirty by being read. Where it cannot be written there is nothing
@@ -90,6 +91,54 @@ Task OwnProcess::task() const
     if (size > 0 && task.comm[static_cast<std::size_t>(size) - 1] == '\n')
         task.comm[static_cast<std::size_t>(size) - 1] = '\0';
     return task;
+}
+
+// Before 6.2 a pin for read leaves copy-on-write as it is: it finds the zero page where nothing was
+// written, and a file's own page in a private mapping. Only what a fork shares is unshared.
+Result<> OwnProcess::fault_in_for_read(VaddrRange range)
+{
+    PageStates const states;
+    TRY(Mappings{}.for_each(range, [&](Mapping const& mapping) -> Result<> {
+        if (!mapping.readable || !mapping.writable || mapping.shared) return {};
+        return states.for_each(mapping.range, [&](VaddrRange pages, PageState state) -> Result<> {
+            // By its entry a page that was only read looks like one that a fork shares.
+            bool const surely = states.source() == PageStates::Source::scan;
+            if (state != PageState::anonymous && (surely || state != PageState::zero)) return {};
+            auto const done = populate(pages, MADV_POPULATE_WRITE);
+            if (!done && done.error() != Errno::fault) return done;
+            return {};
+        });
+    }));
+    TRY(populate(range, MADV_POPULATE_READ));
+    return host_page_ == k4K ? Result<>{} : own_mixed_pages(range);
+}
+
+// A host page is the zero page as a whole or not at all.
+Result<> OwnProcess::own_mixed_pages(VaddrRange range)
+{
+    auto const page_of = [&](Vaddr vaddr) {
+        Vaddr const start{host_page_.align_down(vaddr.raw())};
+        return VaddrRange{start, start + host_page_.mask()};
+    };
+    return PageStates{}.for_each(range, [&](VaddrRange pages, PageState state) -> Result<> {
+        if (state != PageState::zero) return {};
+        for (auto const& page : {page_of(pages.start), page_of(pages.last)})
+            if (!pages.contains(page)) (void)populate(page, MADV_POPULATE_WRITE);
+        return {};
+    });
+}
+
+void OwnProcess::for_each_foreign(VaddrRange range, Intent intent,
+                                  FunctionRef<void(Foreign const&)> visit)
+{
+    if (intent == Intent::write || kernel_ >= Kernel::v6_12) return;
+    (void)PageStates{}.for_each(range, [&](VaddrRange pages, PageState state) -> Result<> {
+        std::uint64_t const start = host_page_.align_up(pages.start.raw());
+        std::uint64_t const past = host_page_.align_down(pages.last.raw() + 1);
+        if (state == PageState::zero && start < past)
+            visit({{Vaddr{start}, Vaddr{past - 1}}, std::nullopt});
+        return {};
+    });
 }
 
 std::byte* OwnProcess::local(Vaddr vaddr)

@@ -7,9 +7,11 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 
 #include "base/address.hpp"
+#include "base/function_ref.hpp"
 #include "base/range.hpp"
 #include "base/result.hpp"
 #include "host/mm.hpp"
@@ -38,6 +40,14 @@ public:
     // early for both intents. EFAULT: a hole, PROT_NONE, or memory without the right that `intent`
     // asks for, past the end of a file. ENOMEM: no memory. Rules 3.3. `range` is of whole pages.
     virtual Result<> fault_in(VaddrRange range, Intent intent) = 0;
+
+    // Pages that have just been faulted in for `intent` and are no memory of the process's own.
+    // They cannot be locked, and are charged to nobody (rules 3.3 and P-8).
+    struct Foreign {
+        VaddrRange range;             // of whole host pages
+        std::optional<Paddr> device;  // where a device has them; nullopt: each is the zero page
+    };
+    virtual void for_each_foreign(VaddrRange, Intent, FunctionRef<void(Foreign const&)>) {}
 
     // What outlives this process. mm->locked_vm, RLIMIT_MEMLOCK and CAP_IPC_LOCK (rules P-1 to P-7)
     // are in it.

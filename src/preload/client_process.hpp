@@ -10,8 +10,9 @@ namespace pinfold::preload {
 class ClientProcess final : public host::OwnProcess {
 public:
     // `bars` outlives the process.
-    ClientProcess(host::LockedMemory::Source& source, PageSize host_page, BarMap const& bars)
-        : OwnProcess{source, host_page}, bars_{bars}
+    ClientProcess(host::LockedMemory::Source& source, PageSize host_page, Kernel kernel,
+                  BarMap const& bars)
+        : OwnProcess{source, host_page, kernel}, bars_{bars}
     {
     }
 

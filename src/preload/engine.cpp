@@ -77,7 +77,7 @@ Engine::Engine(std::filesystem::path state, machine::RunState run, machine::Desc
       run_{std::move(run)},
       description_{std::move(description)},
       lock_source_{std::move(lock_source)},
-      process_{*lock_source_, description_.host.page_size, bars_},
+      process_{*lock_source_, description_.host.page_size, description_.kernel, bars_},
       nodes_{run_},
       fds_{owners}
 {

@@ -106,6 +106,14 @@ TEST_P(Client, the_users_own_limit_binds_an_ordinary_user_and_not_CAP_IPC_LOCK)
     EXPECT_EQ(run("ulimit -l 8; " + pinfold("", "./edu_dma", "")).status, 0);
 }
 
+TEST_P(Client, what_a_pin_for_read_finds_depends_on_the_kernel)
+{
+    for (std::string const kernel : {"6.1", "6.12", "7.3"}) {
+        auto const ran = run_pinfold("--kernel " + kernel, "./read_pin_client " + kernel);
+        EXPECT_EQ(ran.status, 0) << kernel << '\n' << ran.out << ran.err;
+    }
+}
+
 TEST_P(Client, mlock_and_DMA_share_one_account)
 {
     auto const ran = run("ulimit -l 256; " + pinfold("", "./locked_client", ""));

@@ -146,6 +146,61 @@ TEST_F(MemoryTest, a_table_that_cannot_grow_is_enomem_or_a_shorter_run_and_leave
     EXPECT_GT(refused, 0U);
 }
 
+// ------------------------------------------------------------------------------------ the zero
+// page
+
+TEST_F(MemoryTest, the_zero_page_is_one_paddr_that_is_no_frame)
+{
+    for (unsigned const bits : {48U, 52U}) {
+        Memory memory{{.paddr_bits = bits}};
+        OwnProcess old{source_, k4K, Kernel::v6_1};
+        TestMapping const mapping{3};
+        *mapping.page(1) = std::byte{7};
+        std::vector<Paddr> paddrs(3);
+        ASSERT_EQ(memory.pin(old, mapping.vaddr(), Intent::read, paddrs), 3U);
+        EXPECT_EQ(paddrs[0], paddrs[2]);
+        EXPECT_TRUE(memory.reserved(paddrs[0]));
+        EXPECT_FALSE(memory.reserved(paddrs[1]));
+        EXPECT_EQ(paddrs[0].raw() >> bits, 0U);
+        EXPECT_EQ(memory.pinned_pages(), 1U);
+        EXPECT_EQ(device_reads(memory, paddrs[0] + 4095), 0);
+        EXPECT_EQ(device_reads(memory, paddrs[1]), 7);
+        // What the process writes later is a page of its own.
+        *mapping.page(0) = std::byte{8};
+        EXPECT_EQ(device_reads(memory, paddrs[0]), 0);
+        EXPECT_FALSE(device_writes(memory, paddrs[0], 9)) << "nobody writes the zero page";
+        auto const own = pin(memory, mapping.vaddr(), 1);
+        EXPECT_EQ(device_reads(memory, own[0]), 8);
+        memory.unpin(paddrs[0], 1);
+        memory.unpin(paddrs[2], 1);
+        EXPECT_EQ(device_reads(memory, paddrs[0]), 0);
+        memory.unpin(paddrs[1], 1);
+        memory.unpin(own[0], 1);
+        EXPECT_EQ(memory.pinned_pages(), 0U);
+    }
+}
+
+TEST_F(MemoryTest, paddrs_keep_to_their_bits_and_frames_to_what_is_theirs)
+{
+    for (auto const numbering : {FrameNumbering::contiguous, FrameNumbering::scattered}) {
+        Memory memory{{.numbering = numbering, .paddr_bits = 48}};
+        TestMapping const mapping{64};
+        std::vector<Paddr> all;
+        for (int round = 0; round < 20; ++round) {
+            for (auto const paddr : pin(memory, mapping.vaddr(), 64)) {
+                EXPECT_EQ(paddr.raw() >> 48, 0U);
+                EXPECT_FALSE(memory.reserved(paddr));
+                all.push_back(paddr);
+            }
+            withdraw_and_replace(memory, mapping, 0, 64);
+        }
+        std::set<std::uint64_t> different;
+        for (auto const paddr : all) different.insert(paddr.raw());
+        EXPECT_EQ(different.size(), all.size());
+        for (auto const paddr : all) memory.unpin(paddr, 1);
+    }
+}
+
 // --------------------------------------------------------------------------- larger emulated pages
 
 TEST_F(MemoryTest, frames_of_a_64K_host_are_64K_of_process_memory)

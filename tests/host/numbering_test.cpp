@@ -27,8 +27,26 @@ TEST(Numbering, scattering_is_a_permutation)
         ASSERT_LT(number, seen.size());
         ASSERT_FALSE(seen[number]);
         seen[number] = true;
-        ASSERT_EQ(numbering.index(paddr), index);
+        auto const expected = numbering.names_frame(index) ? std::optional{index} : std::nullopt;
+        ASSERT_EQ(numbering.index(paddr), expected);
     }
+}
+
+TEST(Numbering, some_paddrs_are_of_no_frame_and_no_page_of_a_process_has_them)
+{
+    for (unsigned const bits : {48U, 50U, 52U})
+        for (auto const page_size : {k4K, k16K, k64K}) {
+            Numbering const numbering{page_size, std::nullopt, bits};
+            auto const outside = numbering.outside_frames();
+            EXPECT_EQ(outside.last.raw() >> bits, 0U);
+            EXPECT_GE(outside.start.raw() >> page_size.lg2(), numbering.homes());
+            EXPECT_FALSE(numbering.index(outside.start));
+            EXPECT_FALSE(numbering.index(outside.last));
+            EXPECT_TRUE(numbering.index(Paddr{outside.start.raw() - 1}));
+            EXPECT_TRUE(numbering.index(Paddr{outside.last.raw() + 1}));
+            EXPECT_FALSE(numbering.index(Paddr{std::uint64_t{1} << bits}));
+            EXPECT_EQ(numbering.index_bits() % 2, 0U);
+        }
 }
 
 TEST(Numbering, scattering_parts_neighbours_and_keeps_to_52_bits)
@@ -38,8 +56,10 @@ TEST(Numbering, scattering_parts_neighbours_and_keeps_to_52_bits)
         unsigned neighbours = 0;
         for (std::uint64_t index = 0; index < 10000; ++index) {
             auto const paddr = numbering.paddr(index);
-            ASSERT_EQ(paddr.raw() >> Numbering::kPaddrBits, 0U);
-            ASSERT_EQ(numbering.index(paddr), index);
+            ASSERT_EQ(paddr.raw() >> Numbering::kMostPaddrBits, 0U);
+            if (numbering.names_frame(index)) {
+                ASSERT_EQ(numbering.index(paddr), index);
+            }
             if (numbering.paddr(index + 1).raw() == paddr.raw() + page_size.bytes()) ++neighbours;
         }
         EXPECT_LT(neighbours, 3U);

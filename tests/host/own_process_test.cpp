@@ -11,6 +11,8 @@
 #include <array>
 #include <cstdlib>
 #include <string>
+#include <tuple>
+#include <vector>
 
 #include "host/guarded_copy.hpp"
 #include "host/lock_source.hpp"
@@ -240,6 +242,99 @@ TEST_F(OwnProcessTest, a_page_shared_since_a_fork_becomes_the_parents_own)
     }
 }
 
+// ------------------------------------------------------------------------------ before Linux 6.2
+
+class OldKernelTest : public OwnProcessTest {
+protected:
+    // The pages that a pin for `intent` finds to be no memory of the process's, by their numbers.
+    std::vector<std::size_t> zero_pages(OwnProcess& process, TestMapping const& mapping,
+                                        Intent intent = Intent::read)
+    {
+        VaddrRange const range{mapping.vaddr(), mapping.vaddr() + (mapping.size() - 1)};
+        std::vector<std::size_t> found;
+        EXPECT_TRUE(process.fault_in(range, intent));
+        process.for_each_foreign(range, intent, [&](Process::Foreign const& foreign) {
+            EXPECT_FALSE(foreign.device);
+            for (std::uint64_t at = 0; at < foreign.range.size(); at += kPage)
+                found.push_back((foreign.range.start - mapping.vaddr() + at) / kPage);
+        });
+        return found;
+    }
+
+    OwnProcess old_{source_, k4K, Kernel::v6_1};
+    OwnProcess old_64K_{source_, k64K, Kernel::v6_1};
+};
+
+TEST_F(OldKernelTest, a_pin_for_read_finds_the_zero_page_where_nothing_was_written)
+{
+    TestMapping const mapping{4};
+    *mapping.page(1) = std::byte{1};
+    EXPECT_EQ(zero_pages(old_, mapping), (std::vector<std::size_t>{0, 2, 3}));
+    EXPECT_EQ(zero_pages(old_, mapping), (std::vector<std::size_t>{0, 2, 3})) << "and again";
+    EXPECT_EQ(faults_of_writing(mapping), 3);
+    EXPECT_EQ(zero_pages(old_, mapping), std::vector<std::size_t>{});
+    TestMapping const other{4};
+    EXPECT_EQ(zero_pages(old_, other, Intent::write), std::vector<std::size_t>{});
+    TestMapping const fresh{4};
+    EXPECT_EQ(zero_pages(process_, fresh), std::vector<std::size_t>{}) << "not since 6.2";
+}
+
+TEST_F(OldKernelTest, a_page_of_64K_is_the_zero_page_as_a_whole_or_not_at_all)
+{
+    TestMapping const mapping{48};
+    std::size_t const skip = (k64K.align_up(mapping.vaddr().raw()) - mapping.vaddr().raw()) / kPage;
+    *mapping.page(skip + 5) = std::byte{1};
+    VaddrRange const range{mapping.vaddr(skip), mapping.vaddr(skip) + 2 * k64K.bytes() - 1};
+    ASSERT_TRUE(old_64K_.fault_in(range, Intent::read));
+    std::vector<VaddrRange> found;
+    old_64K_.for_each_foreign(range, Intent::read, [&](Process::Foreign const& foreign) {
+        found.push_back(foreign.range);
+    });
+    VaddrRange const second{mapping.vaddr(skip + 16), range.last};
+    EXPECT_EQ(found, std::vector{second});
+}
+
+TEST_F(OldKernelTest, a_private_file_page_stays_the_files_under_a_pin_for_read)
+{
+    auto const file = memory_file(1);
+    ASSERT_EQ(::pwrite(file.get(), "old", 3, 0), 3);
+    TestMapping const mapping{1, PROT_READ | PROT_WRITE, MAP_PRIVATE, file.get()};
+    EXPECT_EQ(zero_pages(old_, mapping), std::vector<std::size_t>{});
+    ASSERT_EQ(::pwrite(file.get(), "new", 3, 0), 3);
+    EXPECT_EQ(std::memcmp(mapping.page(0), "new", 3), 0);
+}
+
+TEST_F(OldKernelTest, a_page_shared_since_a_fork_is_unshared_by_a_pin_for_read)
+{
+    TestMapping const mapping{4};
+    mapping.fill(1);
+    std::array<int, 2> hold{};
+    ASSERT_EQ(::pipe(hold.data()), 0);
+    pid_t const child = ::fork();
+    if (child == 0) {
+        char byte = 0;
+        ::close(hold[1]);
+        ::_exit(::read(hold[0], &byte, 1) == 0 ? 0 : 1);
+    }
+    EXPECT_EQ(zero_pages(old_, mapping), std::vector<std::size_t>{});
+    EXPECT_EQ(faults_of_writing(mapping), 0);
+    ::close(hold[0]);
+    ::close(hold[1]);
+    ::waitpid(child, nullptr, 0);
+}
+
+TEST_F(OldKernelTest, rights_are_those_of_the_mapping)
+{
+    EXPECT_EQ(code(old_.fault_in({Vaddr{0}, Vaddr{4095}}, Intent::read)), EFAULT);
+    for (auto const& [prot, read, write] :
+         {std::tuple{PROT_NONE, EFAULT, EFAULT}, {PROT_READ, 0, EFAULT}, {PROT_WRITE, EFAULT, 0}}) {
+        TestMapping const mapping{2, prot};
+        VaddrRange const range{mapping.vaddr(), mapping.vaddr() + (2 * kPage - 1)};
+        EXPECT_EQ(code(old_.fault_in(range, Intent::read)), read);
+        EXPECT_EQ(code(old_.fault_in(range, Intent::write)), write);
+    }
+}
+
 // A file on a disk, or what is one to the kernel; empty where the temporary directory is in memory.
 class DiskFile {
 public:
@@ -279,7 +374,7 @@ TEST_F(OwnProcessTest, a_shared_disk_file_cannot_be_pinned_for_write)
     int const fd = file.fd();
     expect(TestMapping{2, PROT_READ | PROT_WRITE, MAP_SHARED, fd}, 0, EFAULT, "shared");
     expect(TestMapping{2, PROT_READ | PROT_WRITE, MAP_PRIVATE, fd}, 0, 0, "private");
-    OwnProcess old{source_, k4K, TrackedFiles::allowed};
+    OwnProcess old{source_, k4K, Kernel::v6_1};
     TestMapping const mapping{2, PROT_READ | PROT_WRITE, MAP_SHARED, fd};
     EXPECT_TRUE(old.fault_in({mapping.vaddr(), mapping.vaddr() + 4095}, Intent::write));
 }
