@@ -68,7 +68,8 @@ struct Memory::Impl {
                                                                    : std::nullopt,
                     options.paddr_bits},
           table{numbering.index_bits(), options.table_limit_bytes},
-          zero_page{numbering.outside_frames().last - page_size.mask()}
+          zero_page{numbering.outside_frames().last - page_size.mask()},
+          devices{{numbering.outside_frames().start, zero_page - std::uint64_t{1}}}
     {
     }
 
@@ -105,6 +106,7 @@ struct Memory::Impl {
     std::mutex mutex;  // all but at()
     Paddr zero_page;   // the last one outside the frames
     std::atomic<std::byte*> zeros{nullptr};
+    DeviceWindows devices;
     std::atomic<std::uint64_t> pinned{0};
     std::atomic<std::uint64_t> peak{0};
     std::atomic<std::uint64_t> moved{0};
@@ -288,6 +290,9 @@ bool Memory::reserved(Paddr paddr) const
 {
     return impl_->numbering.outside_frames().contains(paddr);
 }
+
+DeviceWindows& Memory::devices() { return impl_->devices; }
+DeviceWindows const& Memory::devices() const { return impl_->devices; }
 
 // Whoever moves frames holds the mutex until they have settled.
 void Memory::settle() { std::scoped_lock const lock{impl_->mutex}; }

@@ -19,6 +19,7 @@
 #include "base/function_ref.hpp"
 #include "base/page_size.hpp"
 #include "base/result.hpp"
+#include "host/device_memory.hpp"
 #include "host/process.hpp"
 
 namespace pinfold::host {
@@ -62,9 +63,13 @@ public:
     std::byte* at(Paddr paddr) const;
     void settle();
 
-    // True: `paddr` is no memory that a process could lock: the zero page, or a device's. Such pages
-    // are pinned and unpinned like others and charged to nobody (rules P-8, M-15).
+    // True: `paddr` is no memory that a process could lock: the zero page, or a device's. Such
+    // pages are pinned and unpinned like others and charged to nobody (rules P-8, M-15).
     bool reserved(Paddr paddr) const;
+
+    // Where devices' memory lies: paddrs that no frame has. at() knows nothing of them.
+    DeviceWindows& devices();
+    DeviceWindows const& devices() const;
 
     // True: some page in [start, start + size) is pinned.
     bool pins_any(Vaddr start, std::uint64_t size) const;

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <map>
 
 #include "devices/registry.hpp"
@@ -38,6 +39,14 @@ Checked<void> make_iommus(Parts& parts, Description const& description)
         parts.iommus.emplace(unit, std::move(*iommu));
     }
     return {};
+}
+
+// Paddrs that every unit's tables can hold.
+unsigned paddr_bits(Parts const& parts)
+{
+    unsigned bits = host::Memory::Options{}.paddr_bits;
+    for (auto const& [name, unit] : parts.iommus) bits = std::min(bits, unit->paddr_bits());
+    return bits & ~1U;
 }
 
 Checked<void> add_function(Parts& parts, DeviceEntry const& entry, BarAllocator& bars)
@@ -103,12 +112,13 @@ Checked<std::unique_ptr<Machine>> Machine::build(Description const& description,
     if (journal != nullptr) parts.recorder.emplace(*journal);
     auto const& host = description.host;
     parts.coarse = is_coarse(description);
+    if (auto const made = make_iommus(parts, description); !made)
+        return std::unexpected{made.error()};
     parts.memory = std::make_unique<host::Memory>(host::Memory::Options{
         .page_size = host.page_size,
         .numbering = parts.coarse ? host::FrameNumbering::scattered : host.frames,
-        .seed = host.frame_seed});
-    if (auto const made = make_iommus(parts, description); !made)
-        return std::unexpected{made.error()};
+        .seed = host.frame_seed,
+        .paddr_bits = paddr_bits(parts)});
     BarAllocator bars;
     for (auto const& entry : description.devices)
         if (auto const added = add_function(parts, entry, bars); !added)

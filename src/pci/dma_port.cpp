@@ -10,10 +10,12 @@ namespace pinfold::pci {
 
 using iommu::FaultReason;
 
-// Bytes of host memory that an IOVA leads to, contiguous within one host page.
+// Bytes that an IOVA leads to: of host memory, contiguous within one host page; or of a device.
 struct DmaPort::Place {
-    std::byte* at;
-    std::uint64_t size;
+    std::byte* at = nullptr;
+    std::uint64_t size = 0;
+    host::DeviceMemory* device = nullptr;
+    std::uint64_t offset = 0;  // in the device's memory
 };
 
 DmaPort::DmaPort(iommu::Endpoint& endpoint, host::Memory& memory)
@@ -37,15 +39,22 @@ Result<> DmaPort::transfer(Iova iova, std::byte* bytes, std::uint64_t size, Acce
     std::uint64_t done = 0;
     Stop stop = Stop::faulted;
     if (may_master(iova, access)) {
-        stop = copy_some(iova, bytes, size, access, done);
-        // A frame on its way aside is found again once it has settled; one that is still not there
-        // has no memory.
-        for (std::uint64_t before = ~std::uint64_t{0}; stop == Stop::moving && before != done;) {
-            memory_.settle();
-            before = done;
-            stop = copy_some(iova, bytes, size, access, done);
+        for (std::uint64_t settled = ~std::uint64_t{0};;) {
+            Place place;
+            stop = copy_some(iova, bytes, size, access, done, place);
+            if (stop == Stop::moving && settled != done) {
+                // A frame on its way aside is found again once it has settled; one that is still
+                // not there has no memory.
+                memory_.settle();
+                settled = done;
+            } else if (stop == Stop::device && reach(place, bytes + done, access)) {
+                done += place.size;
+            } else {
+                break;
+            }
         }
-        if (stop == Stop::moving) fault(iova + done, access, FaultReason::no_memory);
+        if (stop == Stop::moving || stop == Stop::device)
+            fault(iova + done, access, FaultReason::no_memory);
     }
     count(access, stop == Stop::done ? 1 : 0, done);
     if (stop == Stop::done) return {};
@@ -60,9 +69,17 @@ bool DmaPort::may_master(Iova iova, Access access)
     return false;
 }
 
-// Copies from `done` on, in one ReadSection, as far as it goes.
+// From device to device. Outside of every ReadSection: an unmap does not wait for it.
+bool DmaPort::reach(Place const& place, std::byte* bytes, Access access)
+{
+    if (access == Access::read)
+        return place.device->read(place.offset, {bytes, place.size}).has_value();
+    return place.device->write(place.offset, {bytes, place.size}).has_value();
+}
+
+// Copies from `done` on, in one ReadSection, as far as it goes. Stop::device: `place` is where.
 DmaPort::Stop DmaPort::copy_some(Iova iova, std::byte* bytes, std::uint64_t size, Access access,
-                                 std::uint64_t& done)
+                                 std::uint64_t& done, Place& place)
 {
     ReadSection const section;
     while (done < size) {
@@ -71,7 +88,6 @@ DmaPort::Stop DmaPort::copy_some(Iova iova, std::byte* bytes, std::uint64_t size
             fault(here, access, FaultReason::address_width);
             return Stop::faulted;
         }
-        Place place{};
         if (auto const stop = find(here, size - done, access, place); stop != Stop::done)
             return stop;
         std::byte* const local = bytes + done;
@@ -92,10 +108,17 @@ DmaPort::Stop DmaPort::find(Iova iova, std::uint64_t size, Access access, Place&
     auto const segment = endpoint_.translate(iova, access);
     if (!segment) return Stop::faulted;
     std::byte* const at = memory_.at(segment->paddr);
-    if (at == nullptr) return Stop::moving;
+    if (at == nullptr) {
+        auto const device = memory_.devices().find(segment->paddr);
+        if (!device) return Stop::moving;
+        place = {.size = std::min({size, segment->size, device->size}),
+                 .device = device->device,
+                 .offset = device->offset};
+        return Stop::device;
+    }
     auto const page = memory_.page_size();
     std::uint64_t const page_left = page.bytes() - (segment->paddr.raw() & page.mask());
-    place = {at, std::min({size, segment->size, page_left})};
+    place = {.at = at, .size = std::min({size, segment->size, page_left})};
     return Stop::done;
 }
 
@@ -108,11 +131,13 @@ Result<> DmaPort::with_segments(std::span<DmaPiece const> pieces, Access access,
     std::vector<iovec> segments;
     std::uint64_t bytes = 0;
     for (DmaPiece const& piece : pieces) bytes += piece.size;
+    bool by_buffer = false;
     for (bool settled = false;; settled = true) {
         {
             ReadSection const section;
             auto const stop = collect(pieces, access, segments, stopped);
             if (stop == Stop::faulted) return fail(Errno::fault);
+            by_buffer = stop == Stop::device;
             if (stop == Stop::done) {
                 auto const used = use(segments);
                 if (used) count(access, 1, bytes);
@@ -121,12 +146,30 @@ Result<> DmaPort::with_segments(std::span<DmaPiece const> pieces, Access access,
                 return used;
             }
         }
+        if (by_buffer) return through_buffer(pieces, access, use);
         if (settled) {
             fault(stopped, access, FaultReason::no_memory);
             return fail(Errno::fault);
         }
         memory_.settle();
     }
+}
+
+Result<> DmaPort::through_buffer(std::span<DmaPiece const> pieces, Access access,
+                                 FunctionRef<Result<>(std::span<iovec const>)> use)
+{
+    std::uint64_t size = 0;
+    for (DmaPiece const& piece : pieces) size += piece.size;
+    std::vector<std::byte> buffer(size);
+    iovec const whole{buffer.data(), buffer.size()};
+    if (access == Access::write) TRY(use({&whole, 1}));
+    std::byte* at = buffer.data();
+    for (DmaPiece const& piece : pieces) {
+        TRY(transfer(piece.iova, at, piece.size, access));
+        at += piece.size;
+    }
+    if (access == Access::read) TRY(use({&whole, 1}));
+    return {};
 }
 
 // The host memory of all pieces; `stopped` is where it came to, if not to the end.

@@ -46,7 +46,8 @@ public:
     // translate; `use` is not called. Otherwise what `use` returns.
     //
     // `use` runs inside the ReadSection of the translation, so an unmap waits for it; it must not
-    // call this port.
+    // call this port. Where some piece is another device's memory, `use` has a buffer instead, and
+    // the bytes go there before or after it.
     Result<> with_segments(std::span<DmaPiece const> pieces, Access access,
                            FunctionRef<Result<>(std::span<iovec const>)> use);
 
@@ -63,12 +64,15 @@ public:
 
 private:
     struct Place;
-    enum class Stop : std::uint8_t { done, moving, faulted };
+    enum class Stop : std::uint8_t { done, moving, device, faulted };
 
     bool may_master(Iova iova, Access access);
     Result<> transfer(Iova iova, std::byte* bytes, std::uint64_t size, Access access);
     Stop copy_some(Iova iova, std::byte* bytes, std::uint64_t size, Access access,
-                   std::uint64_t& done);
+                   std::uint64_t& done, Place& place);
+    static bool reach(Place const& place, std::byte* bytes, Access access);
+    Result<> through_buffer(std::span<DmaPiece const> pieces, Access access,
+                            FunctionRef<Result<>(std::span<iovec const>)> use);
     Stop find(Iova iova, std::uint64_t size, Access access, Place& place);
     Stop collect(std::span<DmaPiece const> pieces, Access access, std::vector<iovec>& segments,
                  Iova& stopped);

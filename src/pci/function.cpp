@@ -1,8 +1,10 @@
 #include "pci/function.hpp"
 
+#include <algorithm>
 #include <bit>
 #include <cassert>
 #include <cstring>
+#include <mutex>
 #include <utility>
 
 namespace pinfold::pci {
@@ -25,6 +27,13 @@ std::uint64_t load(std::byte const* from, unsigned width)
     return value;
 }
 
+// The widest access that is aligned at `offset` and not longer than `left`: 1 to 8 bytes.
+unsigned access_width(std::uint64_t offset, std::uint64_t left)
+{
+    std::uint64_t const aligned = std::uint64_t{1} << std::countr_zero(offset | 8);
+    return static_cast<unsigned>(std::min(aligned, std::bit_floor(left)));
+}
+
 bool meets(std::uint64_t offset, unsigned width, std::uint64_t start, std::uint64_t size)
 {
     return offset < start + size && start < offset + width;
@@ -38,6 +47,49 @@ Function::Function(iommu::Endpoint& endpoint, host::Memory& memory)
 }
 
 Function::~Function() = default;
+
+// One memory BAR among the paddrs.
+class Function::Window final : public host::DeviceMemory {
+public:
+    static Result<std::unique_ptr<Window>> create(Function& function, unsigned bar)
+    {
+        std::unique_ptr<Window> window{new Window{function, bar}};
+        window->start_ =
+            TRY(function.memory_.devices().add(*window, function.bars_[bar].bytes().size()));
+        window->placed_ = true;
+        return window;
+    }
+    ~Window() override
+    {
+        if (placed_) function_.memory_.devices().remove(start_);
+    }
+    Window(Window const&) = delete;
+    Window& operator=(Window const&) = delete;
+
+    Paddr start() const { return start_; }
+
+    Result<> read(std::uint64_t offset, std::span<std::byte> into) override
+    {
+        return function_.peer_read(bar_, offset, into);
+    }
+    Result<> write(std::uint64_t offset, std::span<std::byte const> from) override
+    {
+        return function_.peer_write(bar_, offset, from);
+    }
+    bool decoded() const override
+    {
+        std::lock_guard const lock{function_.mutex_};
+        return !function_.low_power_ && function_.decoded(bar_);
+    }
+
+private:
+    Window(Function& function, unsigned bar) : function_{function}, bar_{bar} {}
+
+    Function& function_;
+    unsigned bar_;
+    Paddr start_;
+    bool placed_ = false;
+};
 
 Checked<std::unique_ptr<Function>> Function::create(iommu::Endpoint& endpoint, host::Memory& memory,
                                                     Maker make, BarAddresses const& addresses)
@@ -70,6 +122,11 @@ Checked<void> Function::power_on(BarAddresses const& addresses)
             return std::unexpected{name() + ": no memory for BAR " + std::to_string(i) + " of " +
                                    std::to_string(bar.size) + " bytes"};
         bars_[i] = std::move(*memory);
+        auto window = Window::create(*this, i);
+        if (!window)
+            return std::unexpected{name() + ": there are no physical addresses left for BAR " +
+                                   std::to_string(i)};
+        windows_[i] = std::move(*window);
     }
     config_.emplace(identity_, addresses);
     interrupts_.emplace(identity_, watch_);
@@ -240,9 +297,16 @@ Result<> Function::bar_write(unsigned bar, std::uint64_t offset, unsigned width,
 Result<std::uint64_t> Function::mmio_read(unsigned bar, std::uint64_t offset, unsigned width)
 {
     if (bar >= kBars || bars_[bar].bytes().empty()) return fail(Errno::inval);
-    std::uint64_t const size = identity_.bars[bar].size;
     std::lock_guard const lock{mutex_};
     mmio_reads_.fetch_add(1, std::memory_order_relaxed);
+    return bus_read(bar, offset, width);
+}
+
+// What another master on the bus is answered; beyond the BAR in its last page there is nothing.
+// REQUIRES: mutex_ held.
+Result<std::uint64_t> Function::bus_read(unsigned bar, std::uint64_t offset, unsigned width)
+{
+    std::uint64_t const size = identity_.bars[bar].size;
     if (low_power_ || !decoded(bar)) return fail(Errno::io);
     if (offset >= size || width > size - offset) return ones(width);
     return device_read(bar, offset, width);
@@ -252,9 +316,16 @@ Result<> Function::mmio_write(unsigned bar, std::uint64_t offset, unsigned width
                               std::uint64_t value)
 {
     if (bar >= kBars || bars_[bar].bytes().empty()) return fail(Errno::inval);
-    std::uint64_t const size = identity_.bars[bar].size;
     std::lock_guard const lock{mutex_};
     mmio_writes_.fetch_add(1, std::memory_order_relaxed);
+    return bus_write(bar, offset, width, value);
+}
+
+// REQUIRES: mutex_ held.
+Result<> Function::bus_write(unsigned bar, std::uint64_t offset, unsigned width,
+                             std::uint64_t value)
+{
+    std::uint64_t const size = identity_.bars[bar].size;
     if (low_power_ || !decoded(bar)) return fail(Errno::io);
     if (offset >= size || width > size - offset) return {};
     if (in_msix_table(bar, offset, width))
@@ -322,6 +393,39 @@ void Function::notified(EventfdWatch::Ticket ticket)
     if (!write || !decoded(write->bar)) return;
     device_->bar_write(write->bar, write->offset, write->width, write->value & ones(write->width));
     io_event_writes_.fetch_add(1);
+}
+
+Function::Peer Function::peer(unsigned bar) const
+{
+    if (bar >= kBars || windows_[bar] == nullptr) return {};
+    return {windows_[bar].get(), windows_[bar]->start()};
+}
+
+Result<> Function::peer_read(unsigned bar, std::uint64_t offset, std::span<std::byte> into)
+{
+    if (!mutex_.lock_as_a_device()) return fail(Errno::io);
+    std::lock_guard const lock{mutex_, std::adopt_lock};
+    for (std::size_t done = 0; done < into.size();) {
+        unsigned const width = access_width(offset + done, into.size() - done);
+        std::uint64_t const value = TRY(bus_read(bar, offset + done, width));
+        std::memcpy(into.data() + done, &value, width);
+        done += width;
+    }
+    return {};
+}
+
+Result<> Function::peer_write(unsigned bar, std::uint64_t offset, std::span<std::byte const> from)
+{
+    if (!mutex_.lock_as_a_device()) return fail(Errno::io);
+    std::lock_guard const lock{mutex_, std::adopt_lock};
+    for (std::size_t done = 0; done < from.size();) {
+        unsigned const width = access_width(offset + done, from.size() - done);
+        std::uint64_t value = 0;
+        std::memcpy(&value, from.data() + done, width);
+        TRY(bus_write(bar, offset + done, width, value));
+        done += width;
+    }
+    return {};
 }
 
 Result<> Function::set_irqs(IrqRequest const& request, OpenEventfd open)

@@ -9,7 +9,6 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <span>
 #include <string>
@@ -24,6 +23,7 @@
 #include "pci/dma_port.hpp"
 #include "pci/interrupts.hpp"
 #include "pci/io_events.hpp"
+#include "pci/patient_mutex.hpp"
 
 namespace pinfold::pci {
 
@@ -104,6 +104,13 @@ public:
     // any access. Writes trap in both.
     bool page_readable(unsigned bar, std::uint64_t offset) const;
 
+    // A memory BAR as other devices reach it (rules 3.3 and M-15); nullptr: it is none.
+    struct Peer {
+        host::DeviceMemory* memory = nullptr;
+        Paddr start;
+    };
+    Peer peer(unsigned bar) const;
+
     // VFIO_DEVICE_SET_IRQS after its checks of form. See Interrupts::set().
     Result<> set_irqs(IrqRequest const& request, OpenEventfd open);
 
@@ -130,7 +137,12 @@ public:
     Counters counters() const;
 
 private:
+    class Window;
     Function(iommu::Endpoint& endpoint, host::Memory& memory);
+    Result<> peer_read(unsigned bar, std::uint64_t offset, std::span<std::byte> into);
+    Result<> peer_write(unsigned bar, std::uint64_t offset, std::span<std::byte const> from);
+    Result<std::uint64_t> bus_read(unsigned bar, std::uint64_t offset, unsigned width);
+    Result<> bus_write(unsigned bar, std::uint64_t offset, unsigned width, std::uint64_t value);
     Checked<void> power_on(BarAddresses const& addresses);
 
     // Bus; the lock is held, because the device is being called.
@@ -154,11 +166,12 @@ private:
     host::Memory& memory_;
     DmaPort dma_;
 
-    mutable std::mutex mutex_;
+    mutable PatientMutex mutex_;
     std::unique_ptr<Device> device_;
     Identity identity_;
     BarAddresses addresses_{};
     std::array<BarMemory, kBars> bars_;
+    std::array<std::unique_ptr<Window>, kBars> windows_;
     std::optional<ConfigSpace> config_;  // from power_on() on
     EventfdWatch watch_{[this](EventfdWatch::Ticket ticket) { notified(ticket); }};
     std::optional<Interrupts> interrupts_;  // likewise

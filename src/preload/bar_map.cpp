@@ -11,7 +11,19 @@ BarRange piece(BarRange const& whole, VaddrRange vaddr)
     BarRange part = whole;
     part.vaddr = vaddr;
     part.offset = whole.offset + (vaddr.start - whole.vaddr.start);
+    part.paddr = whole.paddr + (vaddr.start - whole.vaddr.start);
     return part;
+}
+
+BarMap::Place place_in(BarRange const& range, Vaddr vaddr)
+{
+    std::uint64_t const into = vaddr - range.vaddr.start;
+    return {.file = range.file,
+            .offset = range.offset + into,
+            .accessible = range.accessible,
+            .writable = range.writable,
+            .device = range.device,
+            .paddr = range.paddr + into};
 }
 
 }  // namespace
@@ -80,10 +92,28 @@ std::optional<BarMap::Place> BarMap::find(Vaddr vaddr) const
     if (at == ranges_.begin()) return std::nullopt;
     BarRange const& range = (--at)->second;
     if (!range.vaddr.contains(vaddr)) return std::nullopt;
-    return Place{.file = range.file,
-                 .offset = range.offset + (vaddr - range.vaddr.start),
-                 .accessible = range.accessible,
-                 .writable = range.writable};
+    return place_in(range, vaddr);
+}
+
+std::vector<BarMap::Part> BarMap::parts(VaddrRange range) const
+{
+    std::vector<Part> parts;
+    std::shared_lock const lock{mutex_};
+    auto at = ranges_.upper_bound(range.start);
+    if (at != ranges_.begin()) --at;
+    for (Vaddr start = range.start;; ++at) {
+        while (at != ranges_.end() && at->second.vaddr.last < start) ++at;
+        bool const more = at != ranges_.end() && at->first <= range.last;
+        if (!more || start < at->first) {
+            Vaddr const last = more ? at->first - std::uint64_t{1} : range.last;
+            parts.push_back({{start, last}, std::nullopt});
+        }
+        if (!more) return parts;
+        auto const cut = *at->second.vaddr.intersection(range);
+        parts.push_back({cut, place_in(at->second, cut.start)});
+        if (cut.last == range.last) return parts;
+        start = cut.last + 1;
+    }
 }
 
 }  // namespace pinfold::preload

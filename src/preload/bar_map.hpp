@@ -9,6 +9,7 @@
 #include <memory>
 #include <optional>
 #include <shared_mutex>
+#include <vector>
 
 #include "base/range.hpp"
 #include "uapi/call.hpp"
@@ -21,6 +22,10 @@ struct BarRange {
     std::uint64_t offset;  // of vaddr.start in the device file
     bool accessible;       // the client asked for PROT_READ or PROT_WRITE, which implies reading
     bool writable;
+    // The device's memory as other devices reach it, and the paddr of vaddr.start. The device
+    // outlives the map.
+    host::DeviceMemory const* device;
+    Paddr paddr;
     std::shared_ptr<void> held;  // keeps the device open while any piece is mapped
 };
 
@@ -42,8 +47,17 @@ public:
         std::uint64_t offset;
         bool accessible;
         bool writable;
+        host::DeviceMemory const* device;
+        Paddr paddr;
     };
     std::optional<Place> find(Vaddr vaddr) const;
+
+    // `range` cut into what lies in BARs and what does not, in address order.
+    struct Part {
+        VaddrRange range;
+        std::optional<Place> place;  // of range.start; nullopt: no BAR
+    };
+    std::vector<Part> parts(VaddrRange range) const;
 
 private:
     using Ranges = std::map<Vaddr, BarRange>;

@@ -1,5 +1,5 @@
-// The client as the host's memory sees it: this process, without the BARs that are mapped into it.
-// What lies in a BAR belongs to a device and is no page to pin (deviation: EFAULT). Thread safe.
+// The client as the host's memory sees it: this process, and the BARs that are mapped into it,
+// whose pages are a device's (rules 3.3). Thread safe.
 #pragma once
 
 #include "host/own_process.hpp"
@@ -18,8 +18,33 @@ public:
 
     Result<> fault_in(VaddrRange range, host::Intent intent) override
     {
-        if (!bars_.empty() && bars_.overlaps(range)) return fail(Errno::fault);
-        return OwnProcess::fault_in(range, intent);
+        if (bars_.empty() || !bars_.overlaps(range)) return OwnProcess::fault_in(range, intent);
+        for (auto const& part : bars_.parts(range)) {
+            if (!part.place) {
+                TRY(OwnProcess::fault_in(part.range, intent));
+                continue;
+            }
+            auto const& bar = *part.place;
+            bool const allowed = bar.accessible && (intent == host::Intent::read || bar.writable);
+            if (!allowed || bar.device == nullptr || !bar.device->decoded())
+                return fail(Errno::fault);
+        }
+        return {};
+    }
+
+    void for_each_foreign(VaddrRange range, host::Intent intent,
+                          FunctionRef<void(Foreign const&)> visit) override
+    {
+        if (bars_.empty() || !bars_.overlaps(range)) {
+            OwnProcess::for_each_foreign(range, intent, visit);
+            return;
+        }
+        for (auto const& part : bars_.parts(range)) {
+            if (part.place)
+                visit({part.range, part.place->paddr});
+            else
+                OwnProcess::for_each_foreign(part.range, intent, visit);
+        }
     }
 
 private:

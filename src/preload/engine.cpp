@@ -182,6 +182,8 @@ Result<void*> Engine::map_bar(void* address, std::size_t size, int prot, int fla
                .offset = bar.region_offset,
                .accessible = accessible,
                .writable = (prot & PROT_WRITE) != 0,
+               .device = bar.device,
+               .paddr = bar.paddr,
                .held = std::move(held)});
     return at;
 }

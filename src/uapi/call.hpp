@@ -14,6 +14,7 @@
 #include "base/address.hpp"
 #include "base/result.hpp"
 #include "base/unique_fd.hpp"
+#include "host/device_memory.hpp"
 #include "host/process.hpp"
 
 namespace pinfold::uapi {
@@ -59,6 +60,9 @@ struct BarMapping {
     std::vector<bool> readable;  // one for each 4 KiB page: mapped readable, or without any access
     std::uint64_t region_offset =
         0;  // the mapping's start as an offset in the device file, for mmio calls
+    // The device's memory as other devices reach it, and the paddr of the mapping's start.
+    host::DeviceMemory const* device = nullptr;
+    Paddr paddr;
 };
 
 }  // namespace pinfold::uapi

@@ -191,10 +191,13 @@ Result<BarMapping> DeviceFile::mmap(std::uint64_t offset, std::uint64_t size, bo
     std::uint64_t const whole = page.align_up(region.size);
     if (at.offset > whole || size > whole - at.offset) return fail(Errno::inval);
 
+    auto const peer = function_.peer(at.index());
     BarMapping mapping{.memory = function_.bar_descriptor(at.index()),
                        .offset = at.offset,
                        .readable = {},
-                       .region_offset = offset};
+                       .region_offset = offset,
+                       .device = peer.memory,
+                       .paddr = peer.start + at.offset};
     for (std::uint64_t i = 0; i < page.align_up(size); i += k4K.bytes())
         mapping.readable.push_back(function_.page_readable(at.index(), at.offset + i));
     return mapping;

@@ -114,6 +114,14 @@ TEST_P(Client, what_a_pin_for_read_finds_depends_on_the_kernel)
     }
 }
 
+TEST_P(Client, a_device_reaches_the_memory_of_another)
+{
+    auto const ran =
+        run_pinfold("--device edu,bdf=0000:00:04.0,group=0 --device edu,bdf=0000:00:05.0,group=1",
+                    "./peer_client");
+    EXPECT_EQ(ran.status, 0) << ran.out << ran.err;
+}
+
 TEST_P(Client, mlock_and_DMA_share_one_account)
 {
     auto const ran = run("ulimit -l 256; " + pinfold("", "./locked_client", ""));

@@ -184,10 +184,6 @@ void mapping_bars()
                                                       edu.device, offset + (1 << 20))));
     CHECK_FAILS(EINVAL, reinterpret_cast<long>(::mmap(nullptr, kPage, PROT_READ, MAP_SHARED,
                                                       edu.device, edu.config_offset())));
-    // A BAR is no memory to give to a device.
-    CHECK_FAILS(EFAULT, edu.map(const_cast<std::uint32_t*>(edu.registers), 0x100000, kPage));
-    CHECK_FAILS(EFAULT, edu.map(const_cast<std::uint32_t*>(edu.registers), 0x100000, kPage,
-                                VFIO_DMA_MAP_FLAG_READ));
     // Over a reservation, as DPDK does it; then a hole in the middle.
     auto* const place = memory(kBar);
     void* const at =
@@ -240,6 +236,53 @@ void write_by_device(Edu const& edu, std::uint64_t iova, std::uint8_t value)
     edu.transfer(kScratch, 8, Direction::to_device, 1024);
     edu.transfer(iova, 8, Direction::from_device, 1024);
     (void)edu.unmap(kScratch, kPage);
+}
+
+std::uint16_t command(Edu const& edu)
+{
+    std::uint16_t value = 0;
+    must(static_cast<int>(::pread(edu.device, &value, 2, edu.config_offset() + 4)), "COMMAND");
+    return value;
+}
+void set_command(Edu const& edu, std::uint16_t value)
+{
+    must(static_cast<int>(::pwrite(edu.device, &value, 2, edu.config_offset() + 4)), "COMMAND");
+}
+
+// A BAR can be mapped for a device as memory can, and costs nothing (rules 3.3 and M-15).
+void bars_as_sources()
+{
+    Edu edu;
+    auto* const bar = const_cast<std::uint32_t*>(edu.registers);
+    constexpr std::uint64_t kIova = 0x100000;
+    CHECK(edu.map(bar, kIova, kPage) == 0);
+    CHECK(edu.unmap(kIova, kPage) == kPage);
+    CHECK(edu.map(bar, kIova, kPage, VFIO_DMA_MAP_FLAG_READ) == 0);
+    // A device's own memory is not there for its own DMA, and nothing hangs.
+    edu.transfer(kIova + 4, 4, Direction::from_device);
+    CHECK(edu.unmap(kIova, kPage) == kPage);
+    std::uint16_t const before = command(edu);
+    set_command(edu, static_cast<std::uint16_t>(before & ~2));
+    CHECK_FAILS(EFAULT, edu.map(bar, kIova, kPage));
+    set_command(edu, before);
+    CHECK(edu.map(bar, kIova, kPage) == 0);
+    CHECK(edu.unmap(kIova, kPage) == kPage);
+    // What the program may not write, a device may not write for it.
+    void* const read_only =
+        ::mmap(nullptr, kPage, PROT_READ, MAP_SHARED, edu.device, edu.bar_offset());
+    CHECK(edu.map(read_only, kIova, kPage, VFIO_DMA_MAP_FLAG_READ) == 0);
+    CHECK(edu.unmap(kIova, kPage) == kPage);
+    CHECK_FAILS(EFAULT, edu.map(read_only, kIova, kPage));
+    (void)::munmap(read_only, kPage);
+    // Memory, a BAR and memory again, in one mapping.
+    auto* const mixed = memory(3 * kPage);
+    CHECK(::mmap(mixed + kPage, kPage, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, edu.device,
+                 edu.bar_offset()) == mixed + kPage);
+    CHECK(edu.map(mixed, kIova, 3 * kPage) == 0);
+    mixed[2 * kPage] = 0x21;
+    CHECK(seen_by_device(edu, kIova + 2 * kPage) == 0x21);
+    CHECK(edu.unmap(kIova, 3 * kPage) == 3 * kPage);
+    (void)::munmap(mixed, 3 * kPage);
 }
 
 void pins_hold()
@@ -497,6 +540,7 @@ int main()
     reads_and_writes();
     wild_arguments();
     mapping_bars();
+    bars_as_sources();
     pins_hold();
     dma_follows_the_rules();
     interrupts();

@@ -40,7 +40,8 @@ protected:
              {build / "pinfold", build / "libpinfold.so", build / "libpinfold-paths.so",
               build / "libpinfold-page.so", build / "libpinfold-engine.so",
               build / "examples/edu_dma", clients / "interposed_client", clients / "page_client",
-              clients / "locked_client", clients / "read_pin_client", clients / "edu_dma_static"})
+              clients / "locked_client", clients / "peer_client", clients / "read_pin_client",
+              clients / "edu_dma_static"})
             fs::copy_file(file, dir() / file.filename());
     }
 

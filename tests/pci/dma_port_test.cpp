@@ -398,5 +398,90 @@ TEST_F(DmaPortTest, a_frame_that_moves_aside_under_way_is_never_missed)
     EXPECT_EQ(around_.memory().moved_pages(), 4U);
 }
 
+// ------------------------------------------------------------------------------ device to device
+
+class PeerTest : public DmaPortTest {
+protected:
+    // 4 KiB of memory that can fail to answer.
+    class Peer final : public host::DeviceMemory {
+    public:
+        Result<> read(std::uint64_t offset, std::span<std::byte> into) override
+        {
+            if (!on) return fail(Errno::io);
+            std::memcpy(into.data(), &bytes[offset], into.size());
+            return {};
+        }
+        Result<> write(std::uint64_t offset, std::span<std::byte const> from) override
+        {
+            if (!on) return fail(Errno::io);
+            std::memcpy(&bytes[offset], from.data(), from.size());
+            return {};
+        }
+        bool decoded() const override { return on; }
+
+        std::array<std::byte, kPage> bytes{};
+        bool on = true;
+    };
+
+    // Memory at 0x10000, the peer behind it.
+    PeerTest()
+    {
+        around_.map(0x10000, mapping_);
+        auto const paddr = around_.memory().devices().add(peer_, kPage).value();
+        around_.domain().map(Iova{0x11000}, paddr, kPage, Prot::read_write).value();
+    }
+
+    TestMapping mapping_{1};
+    Peer peer_;
+};
+
+TEST_F(PeerTest, bytes_go_to_a_peer_and_come_from_it_as_from_memory)
+{
+    auto const sent = counted(200);
+    ASSERT_TRUE(port_.write(Iova{0x11000 - 100}, sent));
+    EXPECT_EQ(std::memcmp(mapping_.page(0) + kPage - 100, sent.data(), 100), 0);
+    EXPECT_EQ(std::memcmp(peer_.bytes.data(), sent.data() + 100, 100), 0);
+    std::vector<std::byte> received(200);
+    ASSERT_TRUE(port_.read(Iova{0x11000 - 100}, received));
+    EXPECT_EQ(received, sent);
+    EXPECT_EQ(around_.endpoint().faults().count(), 0U);
+}
+
+TEST_F(PeerTest, a_peer_that_does_not_answer_is_a_fault)
+{
+    peer_.on = false;
+    std::vector<std::byte> bytes(16);
+    EXPECT_FALSE(port_.read(Iova{0x11000 - 8}, bytes));
+    EXPECT_EQ(bytes[8], kOnes);
+    EXPECT_EQ(last_fault(), FaultReason::no_memory);
+    EXPECT_FALSE(port_.write(Iova{0x11000}, bytes));
+    EXPECT_EQ(around_.endpoint().faults().count(), 2U);
+}
+
+TEST_F(PeerTest, a_file_s_bytes_reach_a_peer_through_a_buffer)
+{
+    std::array<DmaPiece, 2> const pieces{{{Iova{0x10000}, 8}, {Iova{0x11010}, 8}}};
+    auto const put = [](std::span<iovec const> segments) -> Result<> {
+        EXPECT_EQ(segments.size(), 1U);
+        EXPECT_EQ(segments[0].iov_len, 16U);
+        std::memset(segments[0].iov_base, 0x5a, segments[0].iov_len);
+        return {};
+    };
+    ASSERT_TRUE(port_.with_segments(pieces, Access::write, put));
+    EXPECT_EQ(mapping_.page(0)[7], std::byte{0x5a});
+    EXPECT_EQ(peer_.bytes[0x17], std::byte{0x5a});
+    EXPECT_EQ(peer_.bytes[0x18], std::byte{});
+    peer_.bytes[0x10] = std::byte{0x33};
+    auto const look = [](std::span<iovec const> segments) -> Result<> {
+        auto const* const bytes = static_cast<std::byte const*>(segments[0].iov_base);
+        EXPECT_EQ(bytes[7], std::byte{0x5a});
+        EXPECT_EQ(bytes[8], std::byte{0x33});
+        return {};
+    };
+    ASSERT_TRUE(port_.with_segments(pieces, Access::read, look));
+    peer_.on = false;
+    EXPECT_EQ(port_.with_segments(pieces, Access::read, look).error(), Errno::fault);
+}
+
 }  // namespace
 }  // namespace pinfold::pci

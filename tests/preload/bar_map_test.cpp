@@ -4,6 +4,7 @@
 
 #include <array>
 #include <random>
+#include <vector>
 
 namespace pinfold::preload {
 namespace {
@@ -24,6 +25,8 @@ BarRange bar(std::uint64_t first, std::uint64_t count, std::uint64_t offset,
             .offset = offset,
             .accessible = true,
             .writable = true,
+            .device = nullptr,
+            .paddr = Paddr{offset + 0x100000},
             .held = std::move(held)};
 }
 
@@ -53,6 +56,37 @@ TEST(BarMap, a_mapping_with_its_middle_unmapped_keeps_both_ends_and_what_it_hold
     map.remove(pages(13, 100));
     EXPECT_TRUE(watch.expired());
     EXPECT_TRUE(map.empty());
+}
+
+TEST(BarMap, a_range_is_told_apart_into_bars_and_what_lies_between)
+{
+    BarMap map;
+    map.add(bar(10, 2, 0x2000));
+    map.add(bar(12, 1, 0));
+    map.add(bar(14, 4, 0x8000));
+    struct Expected {
+        VaddrRange range;
+        std::uint64_t paddr;  // 0: no BAR
+    };
+    auto const expect = [&](VaddrRange range, std::vector<Expected> const& expected) {
+        auto const parts = map.parts(range);
+        ASSERT_EQ(parts.size(), expected.size());
+        for (std::size_t i = 0; i < parts.size(); ++i) {
+            EXPECT_EQ(parts[i].range, expected[i].range) << i;
+            EXPECT_EQ(parts[i].place ? parts[i].place->paddr.raw() : 0, expected[i].paddr) << i;
+        }
+    };
+    expect(pages(9, 10), {{pages(9, 1), 0},
+                          {pages(10, 2), 0x102000},
+                          {pages(12, 1), 0x100000},
+                          {pages(13, 1), 0},
+                          {pages(14, 4), 0x108000},
+                          {pages(18, 1), 0}});
+    expect(pages(11, 1), {{pages(11, 1), 0x103000}});
+    expect(pages(15, 2), {{pages(15, 2), 0x109000}});
+    expect(pages(1, 3), {{pages(1, 3), 0}});
+    expect(pages(30, 3), {{pages(30, 3), 0}});
+    expect(pages(13, 1), {{pages(13, 1), 0}});
 }
 
 TEST(BarMap, a_moved_piece_is_found_at_its_new_place)
