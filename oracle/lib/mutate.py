@@ -14,6 +14,8 @@ _ROOT = compile.ORACLE.parent
 # Where the checks of Type1 are.
 _SOURCES = ["src/type1/*.cpp", "src/type1/*.hpp", "src/uapi/container_file.cpp", "src/uapi/group_file.cpp",
             "src/uapi/info_encoding.cpp", "src/uapi/user_memory.cpp"]
+# What drivers that pin for themselves ask is reached through the library only: no kernel program can notice.
+_LEFT_OUT = {"src/type1/backend_drivers.cpp"}
 # In this order: the first that notices is enough.
 _CELLS = ["vtd-7.3", "vtd-6.1", "arm64-64k-iommu4k-6.1", "amdvi-6.12", "amdvi-6.1", "arm64-64k-virtio-6.1"]
 _SECONDS = 20  # a mutant that never ends is caught too
@@ -39,6 +41,8 @@ def _build() -> tuple[pinfold.Build, list[mutants.Mutant]]:
     for pattern in _SOURCES:
         for source in sorted(_ROOT.glob(pattern)):
             name = str(source.relative_to(_ROOT))
+            if name in _LEFT_OUT:
+                continue
             text = rewriter.rewrite(name, source.read_text())
             if (folder / name).read_text() != text:
                 (folder / name).write_text(text)
