@@ -79,6 +79,7 @@ struct Memory::Impl {
     }
     std::byte* page(std::uint64_t home) const { return raw::pointer(home << page_size.lg2()); }
     std::optional<Homes> homes_within(Vaddr start, std::uint64_t size) const;
+    std::optional<Homes> discarded(Vaddr start, Homes homes) const;
 
     std::byte* zeros_at(Paddr paddr) const
     {
@@ -323,12 +324,33 @@ bool Memory::pins_any(Vaddr start, std::uint64_t size) const
     return any;
 }
 
+// What of `homes` madvise(MADV_DONTNEED) from `start` on takes away: it ends, with EINVAL, at the
+// first memory that it does not apply to, mlock()ed or hugetlb, and so does MADV_COLD, which takes
+// nothing away.
+std::optional<Homes> Memory::Impl::discarded(Vaddr start, Homes homes) const
+{
+    auto const ends_before = [&](std::uint64_t past) {
+        std::uint64_t const size = (past << page_size.lg2()) - start.raw();
+        return raw::madvise(raw::pointer(start.raw()), size, MADV_COLD) != 0 && errno == EINVAL;
+    };
+    if (!ends_before(homes.last + 1)) return homes;
+    if (ends_before(homes.first + 1)) return std::nullopt;
+    std::uint64_t good = homes.first;
+    std::uint64_t bad = homes.last;
+    while (bad - good > 1) {
+        std::uint64_t const middle = good + (bad - good) / 2;
+        (ends_before(middle + 1) ? bad : good) = middle;
+    }
+    return Homes{homes.first, good};
+}
+
 Result<> Memory::withdraw(Vaddr start, std::uint64_t size, Leaving leaving)
 {
-    auto const homes = impl_->homes_within(start, size);
+    auto homes = impl_->homes_within(start, size);
     if (!homes || pinned_pages() == 0) return {};
     std::scoped_lock const lock{impl_->mutex};
-    if (!impl_->mark_moving(*homes)) return {};
+    if (leaving == Leaving::discard) homes = impl_->discarded(start, *homes);
+    if (!homes || !impl_->mark_moving(*homes)) return {};
     wait_for_readers();
     if (!impl_->take_aside(*homes, leaving)) {
         impl_->undo_moves(*homes);

@@ -127,9 +127,9 @@ Result<> Interrupts::set_messages(IrqRequest const& request, OpenEventfd open, A
     }
     if (active_ != kind && active_ != Active::none) return fail(Errno::inval);
 
+    bool const beyond = request.start + request.count > allocated_;
+    if (active_ == kind && request.fixed && beyond) return fail(Errno::inval);
     if (request.data == Data::eventfd) {
-        bool const beyond = request.start + request.count > allocated_;
-        if (active_ == kind && request.fixed && beyond) return fail(Errno::inval);
         if (active_ == kind) return bind(request, open);
         if (request.start + request.count == 0) return fail(Errno::range);
         std::vector<UniqueFd> vectors(count(request.index));

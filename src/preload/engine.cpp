@@ -426,9 +426,12 @@ void Engine::duplicated(int fd, int copy)
 
 Result<uapi::FileId> Engine::file(int fd)
 {
-    if (::fcntl(fd, F_GETFD) < 0) return fail(Errno::badf);
+    int const flags = ::fcntl(fd, F_GETFL);
+    if (flags < 0) return fail(Errno::badf);
     std::uint32_t const owner = fds_.owner(fd);
     if (owner == PINFOLD_INTERNAL) return fail(Errno::badf);
+    // For the kernel a descriptor that only names a file is not open. (Some of ours are such.)
+    if (owner == PINFOLD_FOREIGN && (flags & O_PATH) != 0) return fail(Errno::badf);
     if (owner == PINFOLD_FOREIGN || owner == PINFOLD_ORPHAN) return uapi::FileId::none;
     return static_cast<uapi::FileId>(owner);
 }
