@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from . import frames, textdiff
+from . import deviations, frames, textdiff
 
 _SHOWN = 60  # lines of a difference
 
@@ -28,9 +28,9 @@ def _log(outcome: frames.Outcome) -> list[str]:
     return [f"<{level}> {text}" for level, text in outcome.log]
 
 
-def differences(real: frames.Outcome, mine: frames.Outcome) -> list[str]:
+def differences(cell_name: str, probe: str, real: frames.Outcome, mine: frames.Outcome) -> list[str]:
     """Empty if both printed, ended and used their IOMMU in the same way. Both are prepared as for a recording."""
-    found = _cut(textdiff.lines(_output(real), _output(mine)))
+    found = _cut(textdiff.lines(*(deviations.kept(cell_name, probe, _output(side)) for side in (real, mine))))
     traced = textdiff.lines(real.trace, mine.trace)
     found += ["IOMMU calls:", *_cut(traced)] if traced else []
     if found and real.end != mine.end and mine.err:
@@ -51,7 +51,7 @@ def report(cell_name: str, probe: str, real: list[frames.Outcome], mine: list[fr
     """One line for a probe in a cell, and below it what differs."""
     differing = []
     for one, other in zip(real, mine, strict=True):
-        found = differences(one, other)
+        found = differences(cell_name, probe, one, other)
         if found:
             differing.append((one.name, found))
     tally.same += len(real) - len(differing)

@@ -71,7 +71,7 @@ class _Detector:
 
     def notices(self, build: pinfold.Build, number: int) -> bool:
         mine = recording.prepared(pinfold.run(self.cell, self.job, build, {"PINFOLD_MUTANT": str(number)}))
-        return bool(compare.differences(self.real, mine))
+        return bool(compare.differences(self.cell.name, self.job.source.stem, self.real, mine))
 
 
 def _recorded(cell: cells.Cell) -> list[tuple[jobs.Job, frames.Outcome]]:
