@@ -96,6 +96,8 @@ static void size_text(char *text, size_t room, struct believed place, bool bad)
         snprintf(text, room, "zero:%u:%d", place.count, odd(bad));
 }
 
+/* Below, what is drawn gets a name before it is used: C leaves the order in which arguments are evaluated to the compiler, and
+ * those of different machines differ. */
 static void generate_map(void)
 {
     bool const bad = one_in(3);
@@ -103,11 +105,13 @@ static void generate_map(void)
     char size[32];
     char vaddr[32];
     size_text(size, sizeof size, place, bad);
-    snprintf(vaddr, sizeof vaddr, "area:%u:%d", below(kAreaPages - (place.count < 20 ? place.count : 20)), odd(bad));
+    unsigned const first = below(kAreaPages - (place.count < 20 ? place.count : 20));
+    snprintf(vaddr, sizeof vaddr, "area:%u:%d", first, odd(bad));
     if (bad && one_in(8)) snprintf(vaddr, sizeof vaddr, "%s", one_in(2) ? "max:-1:0" : "zero:1:0");
     unsigned const flags = bad && one_in(4) ? OF(0, 4, 5, 7, 8, 11, 0x80000003, 16) : OF(1, 2, 3, 3, 3, 3);
     unsigned const argsz = bad && one_in(6) ? OF(0, 8, 16, 31, 33, 64, 0xffffffff) : 32;
-    emit("MAP_DMA(%u %u %u %s %s:%d:%d %s %u)", place.container, argsz, flags, vaddr, kAnchors[place.anchor], place.page, odd(bad), size, where(bad));
+    int const beside = odd(bad);
+    emit("MAP_DMA(%u %u %u %s %s:%d:%d %s %u)", place.container, argsz, flags, vaddr, kAnchors[place.anchor], place.page, beside, size, where(bad));
     if (!bad) believe(place);
 }
 
@@ -117,8 +121,11 @@ static void generate_vaddr(void)
     struct believed const place = believed_count > 0 && !one_in(4) ? believed[below(believed_count)] : some_place();
     if (one_in(2)) emit("UNMAP_DMA(%u 24 4 %s:%d:0 zero:%u:0 zero:1:0 8 0 0)", place.container, kAnchors[place.anchor], place.page, place.count);
     if (one_in(4)) return;
-    emit("MAP_DMA(%u 32 4 area:%u:%d %s:%d:%d zero:%u:0 0)", place.container, below(kAreaPages), odd(one_in(6)), kAnchors[place.anchor], place.page,
-         odd(one_in(8)), place.count + (one_in(6) ? 1 : 0));
+    unsigned const first = below(kAreaPages);
+    int const vaddr_beside = odd(one_in(6));
+    int const iova_beside = odd(one_in(8));
+    unsigned const count = place.count + (one_in(6) ? 1 : 0);
+    emit("MAP_DMA(%u 32 4 area:%u:%d %s:%d:%d zero:%u:0 0)", place.container, first, vaddr_beside, kAnchors[place.anchor], place.page, iova_beside, count);
 }
 
 /* Where to unmap or to ask: a believed mapping, a part of it, more than it, or anywhere. */
@@ -159,13 +166,22 @@ static void generate_unmap(void)
     char size[32];
     size_text(size, sizeof size, place, bad);
     unsigned const argsz = bad && one_in(5) ? OF(0, 16, 23, 24, 25, 47, 48, 56) : bitmap ? 48 : 24;
-    emit("UNMAP_DMA(%u %u %u %s:%d:%d %s zero:%u:0 %u %s %u)", place.container, argsz, flags, kAnchors[place.anchor], place.page, odd(bad), size,
-         bad && one_in(6) ? below(3) : 1, bitmap_bytes(place, bad), preset(), bad && one_in(8) ? 4 : where(bad));
+    int const beside = odd(bad);
+    unsigned const pages = bad && one_in(6) ? below(3) : 1;
+    unsigned const bytes = bitmap_bytes(place, bad);
+    char const *const before = preset();
+    unsigned const lies = bad && one_in(8) ? 4 : where(bad);
+    emit("UNMAP_DMA(%u %u %u %s:%d:%d %s zero:%u:0 %u %s %u)", place.container, argsz, flags, kAnchors[place.anchor], place.page, beside, size, pages, bytes,
+         before, lies);
 }
 
 static void generate_unmap_all(void)
 {
-    emit("UNMAP_DMA(%u 24 %u zero:%u:0 zero:%u:0 zero:1:0 8 0 0)", below(2), one_in(5) ? 6 : 2, one_in(6), one_in(6));
+    unsigned const container = below(2);
+    unsigned const flags = one_in(5) ? 6 : 2;
+    unsigned const iova = one_in(6);
+    unsigned const size = one_in(6);
+    emit("UNMAP_DMA(%u 24 %u zero:%u:0 zero:%u:0 zero:1:0 8 0 0)", container, flags, iova, size);
     believed_count = 0;
 }
 
@@ -177,18 +193,25 @@ static void generate_dirty(void)
     size_text(size, sizeof size, place, bad);
     unsigned const flags = one_in(4) ? OF(1, 1, 1, 2) : bad && one_in(5) ? OF(0, 3, 5, 6, 8, 12) : 4;
     unsigned const argsz = bad && one_in(5) ? OF(0, 7, 8, 47, 56, 0xffffffff) : 48;
-    emit("DIRTY_PAGES(%u %u %u %s:%d:%d %s zero:%u:0 %u %s %u)", place.container, argsz, flags, kAnchors[place.anchor], place.page, odd(bad), size,
-         bad && one_in(6) ? below(3) : 1, bitmap_bytes(place, bad), preset(), bad && one_in(8) ? 4 : where(bad));
+    int const beside = odd(bad);
+    unsigned const pages = bad && one_in(6) ? below(3) : 1;
+    unsigned const bytes = bitmap_bytes(place, bad);
+    char const *const before = preset();
+    unsigned const lies = bad && one_in(8) ? 4 : where(bad);
+    emit("DIRTY_PAGES(%u %u %u %s:%d:%d %s zero:%u:0 %u %s %u)", place.container, argsz, flags, kAnchors[place.anchor], place.page, beside, size, pages, bytes,
+         before, lies);
 }
 
 static void generate_question(void)
 {
     unsigned const container = one_in(5);
+    unsigned const group = below(2);
+    unsigned const lies = where(one_in(3));
     switch (below(9)) {
-        case 0: emit("GET_INFO(%u %u %u)", container, OF(0, 15, 16, 17, 19, 20, 23, 24, 25, 56, 72, 84, 100, 104, 116, 120, 136, 500), where(one_in(3))); return;
+        case 0: emit("GET_INFO(%u %u %u)", container, OF(0, 15, 16, 17, 19, 20, 23, 24, 25, 56, 72, 84, 100, 104, 116, 120, 136, 500), lies); return;
         case 1: emit("CHECK_EXTENSION(%u %u)", container, below(12)); return;
         case 2: emit("CHECK_EXTENSION(%u %u)", container, OF(4, 10, 10, 0xffffffff)); return;
-        case 3: emit("GET_STATUS(%u %u)", below(2), OF(0, 4, 7, 8, 8, 8, 12)); return;
+        case 3: emit("GET_STATUS(%u %u)", group, OF(0, 4, 7, 8, 8, 8, 12)); return;
         case 4: emit("UNKNOWN(%u 0x%x)", container, 0x3b60 + below(32)); return;
         case 5:
         case 6: emit("AVAILABLE(%u)", container); return;
@@ -224,10 +247,12 @@ static void generate_memory(void)
 
 static void generate_limit(void)
 {
+    unsigned const pages = OF(0, 1, 2, 3, 5, 8, 16, 32, 64, 100);
+    unsigned const bytes = OF(0, 0, 1, 4095);
     if (one_in(3))
         emit("IPC_LOCK(%u)", below(2));
     else
-        emit("LIMIT(%u %u)", OF(0, 1, 2, 3, 5, 8, 16, 32, 64, 100), OF(0, 0, 1, 4095));
+        emit("LIMIT(%u %u)", pages, bytes);
 }
 
 static void attach(unsigned container, unsigned group, unsigned type)
@@ -243,12 +268,13 @@ static unsigned usual_type;
 static void generate_files(void)
 {
     unsigned const which = one_in(3) ? 0 : 1;
+    unsigned const either = below(2);
     switch (below(12)) {
         case 0: emit("CLOSE_CONTAINER(%u)", which); break;
         case 1: emit("CLOSE_GROUP(%u)", which); break;
         case 2: emit("UNSET_CONTAINER(%u)", which); break;
-        case 3: emit("SET_CONTAINER(%u %u)", below(2), below(5)); break;
-        case 4: emit("SET_IOMMU(%u %u)", below(2), OF(0, 1, 2, 3, 3, 4, 7, 9, 10)); break;
+        case 3: emit("SET_CONTAINER(%u %u)", either, below(5)); break;
+        case 4: emit("SET_IOMMU(%u %u)", either, OF(0, 1, 2, 3, 3, 4, 7, 9, 10)); break;
         case 5: emit("OPEN_DEVICE(%u)", which); break;
         case 6: emit("CLOSE_DEVICE(%u)", which); break;
         case 7: emit("OPEN_GROUP(%u)", which); break;
@@ -266,7 +292,10 @@ static void generate_dma(void)
     struct believed const from = believed[below(believed_count)];
     struct believed const to = believed[below(believed_count)];
     emit("OPEN_DEVICE(0)");
-    emit("DMA(0 %s:%d:%u %s:%d:%u %u)", kAnchors[from.anchor], from.page, 8 * below(200), kAnchors[to.anchor], to.page, 8 * below(200), 8 * (1 + below(300)));
+    unsigned const from_offset = 8 * below(200);
+    unsigned const to_offset = 8 * below(200);
+    unsigned const bytes = 8 * (1 + below(300));
+    emit("DMA(0 %s:%d:%u %s:%d:%u %u)", kAnchors[from.anchor], from.page, from_offset, kAnchors[to.anchor], to.page, to_offset, bytes);
     emit("READ(0 %u)", kAreaPages);
     emit("CLOSE_DEVICE(0)");
 }
@@ -311,7 +340,11 @@ static void generate(uint64_t seed, uint64_t block)
     if (one_in(3)) attach(1, 1, OF(1, 3));
     if (one_in(4)) emit("OPEN_DEVICE(0)");
     emit("LAY(0 0 64)");
-    for (int i = 0; i < 6; ++i) emit("LAY(%u %u %u)", below(kKindCount), below(kAreaPages), 1 + below(12));
+    for (int i = 0; i < 6; ++i) {
+        unsigned const kind = below(kKindCount);
+        unsigned const first = below(kAreaPages);
+        emit("LAY(%u %u %u)", kind, first, 1 + below(12));
+    }
     while (line_count < kBlock) generate_one();
 }
 
