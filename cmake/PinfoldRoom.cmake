@@ -44,5 +44,5 @@ function(pinfold_test name)
     target_link_libraries(${name}_test PRIVATE pinfold_options ${TEST_USES} ${TEST_LIBRARIES}
         GTest::gmock GTest::gtest)
     add_test(NAME ${name} COMMAND ${name}_test)
-    set_tests_properties(${name} PROPERTIES TIMEOUT 300)
+    set_tests_properties(${name} PROPERTIES TIMEOUT 1200)
 endfunction()

@@ -31,7 +31,7 @@ def _log(outcome: frames.Outcome) -> list[str]:
 def differences(cell_name: str, probe: str, real: frames.Outcome, mine: frames.Outcome) -> list[str]:
     """Empty if both printed, ended and used their IOMMU in the same way. Both are prepared as for a recording."""
     found = _cut(textdiff.lines(*(deviations.kept(cell_name, probe, _output(side)) for side in (real, mine))))
-    traced = textdiff.lines(real.trace, mine.trace)
+    traced = textdiff.lines(*(deviations.kept(cell_name, probe, side.trace) for side in (real, mine)))
     found += ["IOMMU calls:", *_cut(traced)] if traced else []
     if found and real.end != mine.end and mine.err:
         found += ["error stream under pinfold:", *mine.err.decode(errors="replace").splitlines()[-5:]]

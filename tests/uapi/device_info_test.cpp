@@ -147,7 +147,7 @@ protected:
     PlainDeviceInfoTest() : DeviceInfoTest{plain_identity()} {}
 };
 
-TEST_F(PlainDeviceInfoTest, a_conventional_function_has_no_reset_no_ERR_and_256_bytes)
+TEST_F(PlainDeviceInfoTest, a_conventional_function_has_no_reset_and_256_bytes)
 {
     std::array<std::uint32_t, 4> info{16};
     EXPECT_EQ(ioctl(VFIO_DEVICE_GET_INFO, info.data()), 0);
@@ -157,7 +157,8 @@ TEST_F(PlainDeviceInfoTest, a_conventional_function_has_no_reset_no_ERR_and_256_
     for (std::uint32_t const index : {0U, 1U, 2U}) EXPECT_EQ(irq(index).count, 0U);
     EXPECT_EQ(irq(2).flags, 9U);
     vfio_irq_info error{.argsz = 16, .flags = 0, .index = 3, .count = 0};
-    EXPECT_EQ(ioctl(VFIO_DEVICE_GET_IRQ_INFO, &error), -EINVAL);
+    EXPECT_EQ(ioctl(VFIO_DEVICE_GET_IRQ_INFO, &error), 0) << "ERR is there in 7.3";
+    EXPECT_EQ(error.count, 1U);
     EXPECT_EQ(irq(4).count, 1U);
 }
 
