@@ -100,6 +100,12 @@ std::uint64_t largest_request(Units units, PageSizes sizes)
     return (sizes.bitmap() & units.middle) != 0 ? 20 * units.middle : 600 * units.page;
 }
 
+#if defined(__SANITIZE_ADDRESS__)
+constexpr int kSlower = 8;
+#else
+constexpr int kSlower = 1;
+#endif
+
 // Looks at everything after every so many steps.
 struct Pace {
     int steps = 600;
@@ -120,7 +126,7 @@ void agrees_with_the_model_and_the_second_reader(Shape<F> const& shape, Units un
     Script script{seed_here, units, last};
     test::LeafModel model{shape.page_sizes, last, shape.partial};
     std::vector<Request> mapped_requests;
-    for (int step = 0; step < pace.steps; ++step) {
+    for (int step = 0; step < pace.steps / kSlower; ++step) {
         Request request = script.next();
         request.size = std::min(request.size, largest_request(units, shape.page_sizes));
         if (script.pick(5) < 2) {
@@ -161,8 +167,10 @@ class VtdssRandom : public testing::TestWithParam<std::tuple<unsigned, std::uint
 TEST_P(VtdssRandom, agrees_with_the_model_and_the_second_reader)
 {
     auto const [levels, bitmap] = GetParam();
+    // Without 2M in between, what is 1G large and lies askew is a quarter of a million leaves.
+    Pace const pace = bitmap == (kPage | k1GBytes) ? Pace{60, 6} : Pace{};
     agrees_with_the_model_and_the_second_reader<Vtdss, test::VtdReader>(
-        Shape<Vtdss>::fixed(levels, PageSizes{bitmap}), k4KUnits);
+        Shape<Vtdss>::fixed(levels, PageSizes{bitmap}), k4KUnits, pace);
 }
 
 INSTANTIATE_TEST_SUITE_P(LevelsAndSizes, VtdssRandom,
