@@ -102,6 +102,7 @@ public:
     }
 
     fs::path const& state() const { return state_->path(); }
+    PageSize host_page() const { return machine_.host.page_size; }
 
     std::vector<std::uint32_t> table = std::vector<std::uint32_t>(PINFOLD_TABLE_SIZE);
     pinfold_engine const* engine = nullptr;
@@ -205,6 +206,10 @@ void* linked_mmap(void* address, std::size_t size, int prot, int flags, int fd, 
         errno = static_cast<int>(-mapped);
         return MAP_FAILED;
     }
+    // Where the probes like to have their memory, a sanitizer has its own.
+    constexpr std::uintptr_t kAway = 0x1f00'0000'0000;
+    if ((flags & MAP_FIXED_NOREPLACE) != 0)
+        address = reinterpret_cast<void*>(reinterpret_cast<std::uintptr_t>(address) + kAway);
     if ((flags & MAP_FIXED) != 0) (void)run->engine->leaving(address, size, PINFOLD_UNMAP);
     return ::mmap(address, size, prot, flags, fd, offset);
 }
@@ -236,6 +241,12 @@ ssize_t linked_pwrite(int fd, void const* buffer, std::size_t size, off_t offset
 {
     if (Run* const run = owner(fd)) return as_libc(run->engine->pwrite(fd, buffer, size, offset));
     return ::pwrite(fd, buffer, size, offset);
+}
+
+long linked_sysconf(int name)
+{
+    if (name != _SC_PAGESIZE) return ::sysconf(name);
+    return static_cast<long>(the_run()->host_page().bytes());
 }
 
 ssize_t linked_readlink(char const* path, char* buffer, std::size_t size)
