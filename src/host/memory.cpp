@@ -392,22 +392,13 @@ bool Memory::Impl::take_run_aside(std::uint64_t home, std::uint64_t pages, Leavi
 {
     std::byte* const from = page(home);
     std::size_t const size = pages * page_size.bytes();
-    // MADV_COLD is refused for what MADV_DONTNEED is refused for, and takes nothing away.
-    bool const stays =
-        leaving == Leaving::discard && raw::madvise(from, size, MADV_COLD) != 0 && errno == EINVAL;
-    if (stays && pages == 1) return true;
-    std::byte* aside = nullptr;
-    if (leaving == Leaving::punch) {
-        aside = copy_aside(from, size);
-    } else if (!stays) {
-        aside = move_aside(from, size);
-    }
+    bool const copied = leaving == Leaving::punch;
+    std::byte* aside = copied ? copy_aside(from, size) : move_aside(from, size);
     if (aside == nullptr && pages > 1) {
         return take_run_aside(home, pages / 2, leaving) &&
                take_run_aside(home + pages / 2, pages - pages / 2, leaving);
     }
-    if (aside == nullptr && !stays && leaving != Leaving::punch && page_size != k4K)
-        aside = move_parts_aside(from, size);
+    if (aside == nullptr && !copied && page_size != k4K) aside = move_parts_aside(from, size);
     if (aside == nullptr) aside = copy_aside(from, size);
     if (aside == nullptr) return false;
     table.for_each_tenant(home, home + pages - 1, [&](std::uint64_t at, Slot& frame) {

@@ -172,8 +172,7 @@ private:
     BarAddresses addresses_{};
     std::array<BarMemory, kBars> bars_;
     std::array<std::unique_ptr<Window>, kBars> windows_;
-    std::optional<ConfigSpace> config_;  // from power_on() on
-    EventfdWatch watch_{[this](EventfdWatch::Ticket ticket) { notified(ticket); }};
+    std::optional<ConfigSpace> config_;     // from power_on() on
     std::optional<Interrupts> interrupts_;  // likewise
     IoEvents io_events_{watch_};
     unsigned opens_ = 0;
@@ -182,6 +181,9 @@ private:
 
     std::atomic<std::uint64_t> mmio_reads_{0}, mmio_writes_{0}, file_reads_{0}, file_writes_{0};
     std::atomic<std::uint64_t> io_event_writes_{0};
+
+    // Last, so that its thread, which calls notified(), ends before anything that it uses goes.
+    EventfdWatch watch_{[this](EventfdWatch::Ticket ticket) { notified(ticket); }};
 };
 
 }  // namespace pinfold::pci
