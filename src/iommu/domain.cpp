@@ -11,15 +11,6 @@
 
 namespace pinfold::iommu {
 
-void Gather::add(IovaRange removed)
-{
-    if (!range)
-        range = removed;
-    else
-        range =
-            IovaRange{std::min(range->start, removed.start), std::max(range->last, removed.last)};
-}
-
 Domain::Domain(Iommu const& iommu) : iommu_{&iommu}, observer_{iommu.options().observer} {}
 
 Domain::~Domain() { assert(endpoints_.empty()); }
@@ -35,28 +26,57 @@ Result<> Domain::map(Iova iova, Paddr paddr, std::uint64_t size, Prot prot)
     }
 
     std::uint64_t mapped = 0;
-    auto const done = map_range(iova, paddr, size, prot, mapped);
-    if (done) {
-        if (observer_ != nullptr) observer_->mapped(iova, paddr, size);
-        return {};
-    }
     Gather gather;
-    unmap(iova, mapped, gather);
+    auto const done = map_range(iova, paddr, size, prot, mapped, gather);
+    // Tables that leaves have replaced go before anybody can rely on the leaves.
+    if (gather.tables && mapped != 0) gather.add({iova, iova + (mapped - 1)});
+    if (!done)
+        unmap(iova, mapped, gather);
+    else if (observer_ != nullptr)
+        observer_->mapped(iova, paddr, size);
     sync(gather);
     return done;
 }
 
-// Rule X-9.
 std::uint64_t Domain::unmap(Iova iova, std::uint64_t size, Gather& gather)
+{
+    return unmap(iova, size, gather, nullptr);
+}
+
+std::uint64_t Domain::unmap(Iova iova, std::uint64_t size, Gather& gather, Runs::Use removed)
+{
+    Runs runs{removed};
+    return unmap(iova, size, gather, &runs);
+}
+
+// Rule X-9.
+std::uint64_t Domain::unmap(Iova iova, std::uint64_t size, Gather& gather, Runs* removed)
 {
     PageSize const smallest = page_sizes().smallest();
     if (!smallest.aligned(iova.raw() | size)) {
         if (observer_ != nullptr) observer_->unaligned(iova, std::nullopt, size, smallest);
         return 0;
     }
-    std::uint64_t const bytes = size == 0 ? 0 : unmap_range(iova, size, gather);
+    std::uint64_t const bytes = size == 0 ? 0 : unmap_range(iova, size, gather, removed);
     if (bytes != 0) gather.add({iova, Iova{iova.raw() + (bytes - 1)}});
     if (observer_ != nullptr) observer_->unmapped(iova, size, bytes);
+    return bytes;
+}
+
+std::uint64_t Domain::leaf_by_leaf(Iova iova, std::uint64_t size, Runs& removed,
+                                   FunctionRef<std::uint64_t(Iova, std::uint64_t)> unmap) const
+{
+    std::uint64_t bytes = 0;
+    while (bytes < size) {
+        Iova const here{iova.raw() + bytes};
+        auto const leaf = walk(here);
+        if (!leaf) break;
+        std::uint64_t const rest = leaf->iova.last - here;
+        std::uint64_t const gone = unmap(here, std::min(rest, size - bytes - 1) + 1);
+        if (gone == 0) break;
+        removed.add({here, leaf->paddr + (here - leaf->iova.start), gone});
+        bytes += gone;
+    }
     return bytes;
 }
 
@@ -65,13 +85,13 @@ std::uint64_t Domain::unmap(Iova iova, std::uint64_t size, Gather& gather)
 void Domain::sync(Gather& gather)
 {
     auto const gathered = std::exchange(gather, {});
-    if (!gathered.range && !gathered.tables) return;
+    if (gathered.empty()) return;
     if (gathered.range) {
         std::lock_guard const lock{endpoints_mutex_};
         for (Endpoint* const endpoint : endpoints_) endpoint->iotlb().invalidate(*gathered.range);
     }
     wait_for_readers();
-    release_tables();
+    release(gathered.retired);
 }
 
 std::optional<Paddr> Domain::iova_to_phys(Iova iova) const
@@ -79,6 +99,21 @@ std::optional<Paddr> Domain::iova_to_phys(Iova iova) const
     auto const leaf = walk(iova);
     if (!leaf) return std::nullopt;
     return leaf->paddr + (iova - leaf->iova.start);
+}
+
+std::optional<Run> Domain::run(IovaRange range) const
+{
+    auto leaf = walk(range.start);
+    if (!leaf) return std::nullopt;
+    Paddr const paddr = leaf->paddr + (range.start - leaf->iova.start);
+    std::uint64_t last = range.start.raw() - 1;  // of the run so far
+    do {
+        last = std::min(leaf->iova.last, range.last).raw();
+        if (last == range.last.raw()) break;
+        leaf = walk(Iova{last + 1});
+    } while (leaf && leaf->paddr.raw() + (last + 1 - leaf->iova.start.raw()) ==
+                         paddr.raw() + (last + 1 - range.start.raw()));
+    return Run{range.start, paddr, last - range.start.raw() + 1};
 }
 
 void Domain::add(Endpoint& endpoint)

@@ -4,10 +4,11 @@
 // is what a back end supplies: a radix table in a hardware format, a record list, or the native
 // index.
 //
-// Thread safety: walk() and iova_to_phys() from any thread inside a ReadSection, or from the thread
-// that maps. map, unmap, sync and the counts: one thread at a time per domain (the container's
-// mutex). An unmap becomes safe to build on at sync(): it invalidates, waits for the accesses under
-// way, and only then frees tables.
+// Thread safety: map(), unmap() and sync() from any number of threads whose ranges are disjoint and
+// share no leaf, each with a Gather of its own; two calls on the same IOVAs must be kept apart by
+// the caller. walk(), run() and iova_to_phys() from any thread, inside a ReadSection unless it is
+// the one that maps there. Counts are right when nobody maps. An unmap becomes safe to build on at
+// sync(): it invalidates, waits for the accesses under way, and only then frees tables.
 #pragma once
 
 #include <array>
@@ -18,25 +19,18 @@
 #include <vector>
 
 #include "base/address.hpp"
+#include "base/function_ref.hpp"
 #include "base/page_size.hpp"
 #include "base/prot.hpp"
 #include "base/range.hpp"
 #include "base/result.hpp"
+#include "iommu/gather.hpp"
 
 namespace pinfold::iommu {
 
 class Endpoint;
 class Iommu;
 class Observer;
-
-// What an unmap has taken away and nobody has been told of yet. sync() must run before the frames
-// are unpinned.
-struct Gather {
-    std::optional<IovaRange> range;  // the hull of what was removed
-    bool tables = false;             // table pages went too: walk caches must go
-
-    void add(IovaRange removed);
-};
 
 // How many leaves of each size a domain holds: counts[lg2].
 using LeafCounts = std::array<std::uint64_t, 64>;
@@ -80,6 +74,10 @@ public:
     // was hit) or less (it stops at a hole). 0 also where iova or size is misaligned, iova lies
     // inside a leaf, or the range leaves the aperture. Nothing may be unpinned before sync(gather).
     std::uint64_t unmap(Iova iova, std::uint64_t size, Gather& gather);
+    // The same, and hands over what went, run by run in ascending order, so that nobody need look
+    // it up before. Runs may be used when sync(gather) has returned; `removed` makes no call on
+    // this domain.
+    std::uint64_t unmap(Iova iova, std::uint64_t size, Gather& gather, Runs::Use removed);
 
     // Invalidates what `gather` names in the IOTLBs of all endpoints, waits for the accesses under
     // way, frees table pages; leaves `gather` empty. REQUIRES: the caller is in no ReadSection.
@@ -96,6 +94,10 @@ public:
     };
     virtual std::optional<Leaf> walk(Iova iova) const = 0;
 
+    // The stretch from range.start on that is consecutive on both sides, to the end of the range at
+    // the most. nullopt: nothing is mapped at range.start. As for walk().
+    virtual std::optional<Run> run(IovaRange range) const;
+
     // For Endpoint: whose IOTLB sync() invalidates.
     void add(Endpoint& endpoint);
     void remove(Endpoint& endpoint);
@@ -108,16 +110,25 @@ protected:
     // class that supplies walk(), because accesses may be under way until it returns.
     void detach_endpoints();
 
-    // Maps all of the aligned range or reports how far it came: `mapped` counts also on error.
+    // Maps all of the aligned range or reports how far it came: `mapped` counts also on error. Sets
+    // gather.tables where a leaf took the place of a table.
     virtual Result<> map_range(Iova iova, Paddr paddr, std::uint64_t size, Prot prot,
-                               std::uint64_t& mapped) = 0;
-    // Returns the bytes that went from `iova` on, and sets gather.tables where tables went too.
-    // What went without being counted is added to the gather.
-    virtual std::uint64_t unmap_range(Iova iova, std::uint64_t size, Gather& gather) = 0;
-    // Table pages that unmap_range() took out of the tree may be freed now.
-    virtual void release_tables() = 0;
+                               std::uint64_t& mapped, Gather& gather) = 0;
+    // Returns the bytes that went from `iova` on; adds to gather.leaves, and sets gather.tables
+    // where tables went too. What went without being counted is added to gather.range. `removed`
+    // is told of all that went and is counted; nullptr: nobody asks.
+    virtual std::uint64_t unmap_range(Iova iova, std::uint64_t size, Gather& gather,
+                                      Runs* removed) = 0;
+    // unmap_range() of a back end that cannot tell what it takes: `unmap` is called for one leaf at
+    // a time, which is looked up before.
+    std::uint64_t leaf_by_leaf(Iova iova, std::uint64_t size, Runs& removed,
+                               FunctionRef<std::uint64_t(Iova, std::uint64_t)> unmap) const;
+    // What gather.retired names, which this back end took out of its tree, may be freed now.
+    virtual void release(Retired retired) = 0;
 
 private:
+    std::uint64_t unmap(Iova iova, std::uint64_t size, Gather& gather, Runs* removed);
+
     Iommu const* iommu_ = nullptr;
     Observer* observer_ = nullptr;  // nullptr: nobody watches
     std::mutex endpoints_mutex_;

@@ -18,7 +18,7 @@ std::optional<Domain::Leaf> NativeDomain::walk(Iova iova) const
 
 // EOVERFLOW: a range wraps; ERANGE: outside the aperture; EADDRINUSE.
 Result<> NativeDomain::map_range(Iova iova, Paddr paddr, std::uint64_t size, Prot prot,
-                                 std::uint64_t& mapped)
+                                 std::uint64_t& mapped, Gather&)
 {
     auto const range = TRY(IovaRange::of(iova, size));
     TRY(PaddrRange::of(paddr, size));
@@ -28,11 +28,17 @@ Result<> NativeDomain::map_range(Iova iova, Paddr paddr, std::uint64_t size, Pro
     return {};
 }
 
-std::uint64_t NativeDomain::unmap_range(Iova iova, std::uint64_t size, Gather&)
+// Entries go as a whole, so no cache holds more of one than the range does.
+std::uint64_t NativeDomain::unmap_range(Iova iova, std::uint64_t size, Gather& gather,
+                                        Runs* removed)
 {
     auto const range = IovaRange::of(iova, size);
     if (!range || !aperture_.contains(*range)) return 0;
-    return index_.unmap(*range);
+    gather.leaves = gather.leaves | PageSizes{page_sizes_.smallest().bytes()};
+    if (removed == nullptr) return index_.unmap(*range);
+    return leaf_by_leaf(iova, size, *removed, [&](Iova from, std::uint64_t most) {
+        return index_.unmap({from, from + (most - 1)});
+    });
 }
 
 }  // namespace pinfold::iommu

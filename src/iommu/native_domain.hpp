@@ -23,10 +23,11 @@ public:
     bool enforce_coherency() override { return true; }
 
 protected:
-    Result<> map_range(Iova iova, Paddr paddr, std::uint64_t size, Prot prot,
-                       std::uint64_t& mapped) override;
-    std::uint64_t unmap_range(Iova iova, std::uint64_t size, Gather& gather) override;
-    void release_tables() override {}
+    Result<> map_range(Iova iova, Paddr paddr, std::uint64_t size, Prot prot, std::uint64_t& mapped,
+                       Gather& gather) override;
+    std::uint64_t unmap_range(Iova iova, std::uint64_t size, Gather& gather,
+                              Runs* removed) override;
+    void release(Retired) override {}
 
 private:
     IovaRange aperture_;

@@ -60,20 +60,25 @@ public:
     }
 
 protected:
-    Result<> map_range(Iova iova, Paddr paddr, std::uint64_t size, Prot prot,
-                       std::uint64_t& mapped) override
+    Result<> map_range(Iova iova, Paddr paddr, std::uint64_t size, Prot prot, std::uint64_t& mapped,
+                       Gather& gather) override
     {
         auto const done = table_->map(iova, paddr, size, prot | options_.always, snoop_, mapped);
+        note_retired(gather);
         if (!done && done.error() == Errno::addrinuse) return fail(options_.occupied);
         return done;
     }
-    std::uint64_t unmap_range(Iova iova, std::uint64_t size, Gather& gather) override
+    std::uint64_t unmap_range(Iova iova, std::uint64_t size, Gather& gather, Runs* removed) override
     {
-        std::uint64_t const bytes = table_->unmap(iova, size);
-        gather.tables = gather.tables || table_->tables_retired();
+        auto const take = [&](Iova from, std::uint64_t most) { return table_->unmap(from, most); };
+        std::uint64_t const bytes =
+            removed == nullptr ? take(iova, size) : leaf_by_leaf(iova, size, *removed, take);
+        gather.leaves = gather.leaves | page_sizes();
+        note_retired(gather);
         return bytes;
     }
-    void release_tables() override { table_->release_tables(); }
+    // All of them at once: REQUIRES that one thread at a time uses this domain.
+    void release(Retired) override { table_->release_tables(); }
 
 private:
     RadixDomain(Iommu const& iommu, std::unique_ptr<pagetable::RadixTable<F>> table,
@@ -83,6 +88,13 @@ private:
           table_page_{table_page},
           options_{std::move(options)}
     {
+    }
+
+    void note_retired(Gather& gather)
+    {
+        if (!table_->tables_retired()) return;
+        gather.tables = true;
+        gather.retired.count = 1;
     }
 
     std::unique_ptr<pagetable::RadixTable<F>> table_;

@@ -20,7 +20,7 @@ std::optional<Domain::Leaf> RecordDomain::walk(Iova iova) const
 
 // EOVERFLOW: a range wraps; ERANGE: outside the aperture.
 Result<> RecordDomain::map_range(Iova iova, Paddr paddr, std::uint64_t size, Prot prot,
-                                 std::uint64_t& mapped)
+                                 std::uint64_t& mapped, Gather&)
 {
     auto const range = TRY(IovaRange::of(iova, size));
     TRY(PaddrRange::of(paddr, size));
@@ -38,17 +38,19 @@ Result<> RecordDomain::map_range(Iova iova, Paddr paddr, std::uint64_t size, Pro
 
 // Rule X-11: a call that finds less than it asks for forgets what it found, and ends the unmap
 // without counting it.
-std::uint64_t RecordDomain::unmap_range(Iova iova, std::uint64_t size, Gather& gather)
+std::uint64_t RecordDomain::unmap_range(Iova iova, std::uint64_t size, Gather& gather, Runs* told)
 {
     auto const range = IovaRange::of(iova, size);
     if (!range || !aperture_.contains(*range)) return 0;
 
+    // Records go as a whole, so no cache holds more of one than what is gathered.
+    gather.leaves = gather.leaves | PageSizes{page_sizes_.smallest().bytes()};
     std::uint64_t unmapped = 0;
     while (unmapped < size) {
         Iova const here = iova + unmapped;
         std::uint64_t const bytes =
             driver_round(page_sizes_, here, Paddr{here.raw()}, size - unmapped);
-        auto const removed = records_.unmap({here, here + (bytes - 1)});
+        auto const removed = records_.unmap({here, here + (bytes - 1)}, told);
         if (removed.bytes != 0) gather.add({here, removed.last});
         if (removed.bytes < bytes) break;
         unmapped += removed.bytes;

@@ -21,10 +21,11 @@ public:
 
 protected:
     // EINVAL: something is mapped there.
-    Result<> map_range(Iova iova, Paddr paddr, std::uint64_t size, Prot prot,
-                       std::uint64_t& mapped) override;
-    std::uint64_t unmap_range(Iova iova, std::uint64_t size, Gather& gather) override;
-    void release_tables() override {}
+    Result<> map_range(Iova iova, Paddr paddr, std::uint64_t size, Prot prot, std::uint64_t& mapped,
+                       Gather& gather) override;
+    std::uint64_t unmap_range(Iova iova, std::uint64_t size, Gather& gather,
+                              Runs* removed) override;
+    void release(Retired) override {}
 
 private:
     IovaRange aperture_;

@@ -14,17 +14,22 @@ Result<> Records::map(IovaRange iova, Paddr paddr, Prot prot)
     return {};
 }
 
-Records::Removed Records::unmap(IovaRange range)
+Records::Removed Records::unmap(IovaRange range, Runs* told)
 {
     std::lock_guard const lock{mutex_};
     Removed removed;
-    auto record = first_ending_from(range.start);
-    if (record != list_.end() && record->first < range.start) return removed;
-    while (record != list_.end() && record->first <= range.last) {
-        removed.bytes += record->second.last - record->first + 1;
-        removed.last = record->second.last;
-        record = list_.erase(record);
+    auto const first = first_ending_from(range.start);
+    if (first != list_.end() && first->first < range.start) return removed;
+    auto past = first;
+    for (; past != list_.end() && past->first <= range.last; ++past) {
+        removed.bytes += past->second.last - past->first + 1;
+        removed.last = past->second.last;
     }
+    if (told != nullptr && removed.bytes >= range.size())
+        for (auto record = first; record != past; ++record)
+            told->add(
+                {record->first, record->second.paddr, record->second.last - record->first + 1});
+    list_.erase(first, past);
     return removed;
 }
 

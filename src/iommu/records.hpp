@@ -15,6 +15,7 @@
 #include "base/prot.hpp"
 #include "base/range.hpp"
 #include "base/result.hpp"
+#include "iommu/gather.hpp"
 
 namespace pinfold::iommu {
 
@@ -30,12 +31,13 @@ public:
     Result<> map(IovaRange iova, Paddr paddr, Prot prot);
 
     // Removes every record that `range` touches, holes between them or not, unless the first begins
-    // before it: then none. The last may reach beyond.
+    // before it: then none. The last may reach beyond. `told`, unless it is nullptr, hears of each,
+    // with the list locked; of none if they are fewer bytes than `range`.
     struct Removed {
         std::uint64_t bytes = 0;
         Iova last;  // of the last record; of no meaning if bytes is 0
     };
-    Removed unmap(IovaRange range);
+    Removed unmap(IovaRange range, Runs* told = nullptr);
 
     // nullopt: not mapped.
     std::optional<Record> find(Iova iova) const;

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <vector>
+
 #include "iommu/unit.hpp"
 
 namespace pinfold::iommu {
@@ -95,6 +97,48 @@ TEST(Domain, table_pages_go_at_sync_and_no_sooner)
     EXPECT_EQ(unit.domain->table_bytes(), full);
     unit.domain->sync(gather);
     EXPECT_EQ(unit.domain->table_bytes(), 2 * kPage);
+}
+
+// Two mappings side by side whose memory is consecutive, one whose memory is elsewhere, a hole.
+TEST(Domain, an_unmap_hands_over_what_went_in_the_longest_runs)
+{
+    for (auto const& options : each_model()) {
+        Unit unit{options};
+        ASSERT_TRUE(unit.map(0x10000, 0x7000000, 3 * kPage));
+        ASSERT_TRUE(unit.map(0x13000, 0x7003000, kPage));
+        ASSERT_TRUE(unit.map(0x14000, 0x5000, 2 * kPage));
+        ASSERT_TRUE(unit.map(0x18000, 0x9000, kPage));
+        std::vector<iommu::Run> runs;
+        Gather gather;
+        EXPECT_EQ(unit.domain->unmap(Iova{0x10000}, 6 * kPage, gather,
+                                     [&](iommu::Run const& run) { runs.push_back(run); }),
+                  6 * kPage);
+        unit.domain->sync(gather);
+        EXPECT_EQ(runs, (std::vector<iommu::Run>{{Iova{0x10000}, Paddr{0x7000000}, 4 * kPage},
+                                                 {Iova{0x14000}, Paddr{0x5000}, 2 * kPage}}));
+        EXPECT_EQ(unit.domain->iova_to_phys(Iova{0x18000}), Paddr{0x9000});
+    }
+}
+
+TEST(Domain, a_run_is_as_long_as_both_sides_are_consecutive)
+{
+    for (auto options : each_model()) {
+        options.address_width = 48;
+        Unit unit{options};
+        auto const run = [&](std::uint64_t start, std::uint64_t last) {
+            return unit.domain->run({Iova{start}, Iova{last}});
+        };
+        ASSERT_TRUE(unit.map(0x10000, 0x7000000, 3 * kPage));
+        ASSERT_TRUE(unit.map(0x13000, 0x7003000, kPage));
+        ASSERT_TRUE(unit.map(0x14000, 0x5000, 2 * kPage));
+        ASSERT_TRUE(unit.map(0xffff'ffff'f000, 0xb000, kPage));
+        EXPECT_EQ(run(0x11000, ~0ULL), (iommu::Run{Iova{0x11000}, Paddr{0x7001000}, 3 * kPage}));
+        EXPECT_EQ(run(0x11000, 0x12fff), (iommu::Run{Iova{0x11000}, Paddr{0x7001000}, 2 * kPage}));
+        EXPECT_EQ(run(0x14000, ~0ULL), (iommu::Run{Iova{0x14000}, Paddr{0x5000}, 2 * kPage}));
+        EXPECT_EQ(run(0x16000, ~0ULL), std::nullopt);
+        EXPECT_EQ(run(0xffff'ffff'f000, ~0ULL),
+                  (iommu::Run{Iova{0xffff'ffff'f000}, Paddr{0xb000}, kPage}));
+    }
 }
 
 TEST(Domain, a_misaligned_unmap_takes_nothing)
