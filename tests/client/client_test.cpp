@@ -1,5 +1,6 @@
 // Small VFIO programs, and programs that have nothing to do with VFIO, under `pinfold run`.
 #include "stage.hpp"
+#include "works_with.hpp"
 
 namespace pinfold::test {
 namespace {
@@ -14,6 +15,10 @@ constexpr char const* kEduSays =
     "4096 bytes to the device and back\n"
     "unmapped 8192 bytes\n";
 
+PINFOLD_WORKS_WITH("`examples/edu_dma.c`",
+                   "a driver in one page: DMA both ways, MSI; the same source runs on a real "
+                   "kernel with QEMU's edu")
+
 TEST_P(Client, a_driver_in_one_page_does_DMA_both_ways_and_takes_its_interrupt)
 {
     auto const ran = run_pinfold("", "./edu_dma");
@@ -27,6 +32,10 @@ TEST_P(Client, a_device_is_where_the_command_line_put_it)
     EXPECT_EQ(ran.status, 0) << ran.err;
     EXPECT_EQ(ran.out, kEduSays);
 }
+
+PINFOLD_WORKS_WITH("`tests/client/interposed_client.cpp`",
+                   "each interposed call, its errnos, threads, signals, forks, memory that goes "
+                   "away while pinned")
 
 TEST_P(Client, the_interposed_calls_do_what_the_kernels_do_one_by_one)
 {
@@ -46,6 +55,8 @@ TEST_P(Client, a_host_with_large_pages_is_seen_as_one)
     }
     EXPECT_EQ(run_pinfold("", "getconf PAGESIZE").out, "4096\n");
 }
+
+PINFOLD_WORKS_WITH("anything without VFIO", "prints what it prints without Pinfold")
 
 TEST_P(Client, a_program_without_VFIO_prints_what_it_prints_without_pinfold)
 {

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "stage.hpp"
+#include "works_with.hpp"
 
 namespace pinfold::test {
 namespace {
@@ -38,6 +39,9 @@ protected:
 };
 INSTANTIATE_TEST_SUITE_P(Ways, Qemu, kWays, name);
 
+PINFOLD_WORKS_WITH("qemu-img 7.2 (Debian)",
+                   "`convert` to and from `nvme://` in every cache mode, `bench` at queue depth 64")
+
 TEST_P(Qemu, img_convert_copies_a_file_onto_the_disk_and_back)
 {
     constexpr std::uint64_t kBytes = 24 * kMiB + 512 * 7;
@@ -53,6 +57,10 @@ TEST_P(Qemu, img_convert_copies_a_file_onto_the_disk_and_back)
     ASSERT_EQ(back.status, 0) << back.err;
     EXPECT_EQ(slurp(dir() / "out").substr(0, kBytes), slurp(dir() / "in"));
 }
+
+PINFOLD_WORKS_WITH("qemu-io 7.2 (Debian)",
+                   "random patterns against a model, vectored, unaligned, asynchronous, write "
+                   "zeroes, discard, flush")
 
 TEST_P(Qemu, io_with_random_patterns_at_random_places_agrees_with_a_model)
 {

@@ -28,21 +28,21 @@ inline std::string name(testing::TestParamInfo<Way> const& info)
 inline auto const kWays =
     testing::Values(Way{true, false}, Way{true, true}, Way{false, false}, Way{false, true});
 
-class ClientTest : public testing::TestWithParam<Way> {
+class Stage : public testing::TestWithParam<Way> {
 protected:
     void SetUp() override
     {
         if (GetParam().as_nobody && ::geteuid() != 0) GTEST_SKIP() << "only root can become nobody";
-        namespace fs = std::filesystem;
-        fs::path const build{PINFOLD_BUILD_DIR};
-        fs::path const clients{PINFOLD_CLIENT_DIR};
-        for (auto const& file :
-             {build / "pinfold", build / "libpinfold.so", build / "libpinfold-paths.so",
-              build / "libpinfold-page.so", build / "libpinfold-engine.so",
-              build / "examples/edu_dma", clients / "interposed_client", clients / "page_client",
-              clients / "locked_client", clients / "peer_client", clients / "read_pin_client",
-              clients / "edu_dma_static"})
-            fs::copy_file(file, dir() / file.filename());
+        std::filesystem::path const build{PINFOLD_BUILD_DIR};
+        for (auto const* const file : {"pinfold", "libpinfold.so", "libpinfold-paths.so",
+                                       "libpinfold-page.so", "libpinfold-engine.so"})
+            bring(build / file);
+    }
+
+    // Copies a file into the stage's directory, under its own name.
+    void bring(std::filesystem::path const& file) const
+    {
+        std::filesystem::copy_file(file, dir() / file.filename());
     }
 
     std::filesystem::path const& dir() const { return scratch_.path(); }
@@ -75,6 +75,21 @@ protected:
 
 private:
     Scratch scratch_;
+};
+
+// With the small clients of this folder.
+class ClientTest : public Stage {
+protected:
+    void SetUp() override
+    {
+        Stage::SetUp();
+        if (IsSkipped()) return;
+        bring(std::filesystem::path{PINFOLD_BUILD_DIR} / "examples/edu_dma");
+        std::filesystem::path const clients{PINFOLD_CLIENT_DIR};
+        for (auto const* const file : {"interposed_client", "page_client", "locked_client",
+                                       "peer_client", "read_pin_client", "edu_dma_static"})
+            bring(clients / file);
+    }
 };
 
 }  // namespace pinfold::test

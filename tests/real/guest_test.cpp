@@ -1,0 +1,96 @@
+// Debian's QEMU gives emulated devices to a guest that runs Debian's kernel: qemu-system's
+// vfio-pci, and its NVMe driver as the guest's disk.
+#include <cstdint>
+#include <cstring>
+
+#include "real_stage.hpp"
+
+namespace pinfold::test {
+namespace {
+
+constexpr std::uint64_t kMiB = 1024 * 1024;
+constexpr char const* kNvme = "--device nvme,bdf=0000:00:04.0,disk=disk --report";
+
+class Guest : public RealStage {
+protected:
+    void SetUp() override
+    {
+        RealStage::SetUp();
+        if (IsSkipped() || HasFatalFailure()) return;
+        bring_prepared("vmlinuz");
+        bring_prepared("initramfs");
+        std::ofstream{dir() / "disk"};
+        std::filesystem::resize_file(dir() / "disk", 64 * kMiB);
+        std::filesystem::permissions(dir() / "disk", std::filesystem::perms{0666});
+    }
+
+    // Boots the guest to do `what` with QEMU's options `devices`, until it turns itself off.
+    Outcome boot(std::string const& options, std::string const& what,
+                 std::string const& devices) const
+    {
+        return run_for(
+            150, options,
+            fmt::format(
+                "qemu-system-x86_64 -M q35 -accel tcg -cpu max -m 192M -nodefaults -nic none "
+                "-display none -serial stdio -kernel vmlinuz -initrd initramfs "
+                "-append \"console=ttyS0 quiet panic=-1 do={}\" {}",
+                what, devices));
+    }
+
+    // What the guest wrote is in the host's file: a partition table, and ext4 behind it.
+    void expect_a_filesystem() const
+    {
+        constexpr std::uint64_t kPartition = 2048 * 512;
+        constexpr std::uint64_t kSuperblock = 1024;
+        constexpr std::uint64_t kMagic = 56;
+        auto const disk = slurp(dir() / "disk");
+        EXPECT_EQ(disk.substr(510, 2), "\x55\xaa");
+        EXPECT_EQ(disk.substr(kPartition + kSuperblock + kMagic, 2), "\x53\xef");
+    }
+};
+INSTANTIATE_TEST_SUITE_P(Ways, Guest, kRealWays, name);
+
+void expect_written_and_read_back(Outcome const& ran)
+{
+    EXPECT_EQ(ran.status, 0);
+    for (auto const* const line : {"guest: wrote", "guest: read back the same", "guest: done"})
+        EXPECT_NE(ran.out.find(line), std::string::npos) << line << " is missing:\n"
+                                                         << ran.out << ran.err;
+    EXPECT_NE(ran.err.find("faults      none"), std::string::npos) << ran.err;
+}
+
+PINFOLD_WORKS_WITH("qemu-system-x86 7.2 (Debian) with a Linux guest, `vfio-pci` of `nvme`",
+                   "the guest partitions the disk, makes a filesystem, writes, restarts, and reads "
+                   "back what it wrote; with mapped BARs and with `x-no-mmap=on`")
+
+TEST_P(Guest, writes_a_filesystem_to_an_NVMe_disk_restarts_and_reads_it_back)
+{
+    auto const ran = boot(kNvme, "disk:nvme0n1", "-device vfio-pci,host=0000:00:04.0");
+    expect_written_and_read_back(ran);
+    EXPECT_NE(ran.out.find("PCI-MSI"), std::string::npos) << ran.out;
+    EXPECT_EQ(ran.err.find(" 0 mapped accesses trapped"), std::string::npos) << ran.err;
+    expect_a_filesystem();
+}
+
+TEST_P(Guest, does_the_same_where_QEMU_does_not_map_the_registers)
+{
+    auto const ran = boot(kNvme, "disk:nvme0n1", "-device vfio-pci,host=0000:00:04.0,x-no-mmap=on");
+    expect_written_and_read_back(ran);
+    EXPECT_NE(ran.err.find(" 0 mapped accesses trapped"), std::string::npos) << ran.err;
+    expect_a_filesystem();
+}
+
+PINFOLD_WORKS_WITH("qemu-system-x86 7.2 (Debian) with a Linux guest, `-drive file=nvme://`",
+                   "the same guest on a virtio disk that QEMU keeps on the emulated NVMe disk")
+
+TEST_P(Guest, has_its_disk_on_an_NVMe_disk_that_QEMU_drives)
+{
+    auto const ran = boot(kNvme, "disk:vda",
+                          "-drive file=nvme://0000:00:04.0/1,format=raw,if=none,id=disk "
+                          "-device virtio-blk-pci,drive=disk");
+    expect_written_and_read_back(ran);
+    expect_a_filesystem();
+}
+
+}  // namespace
+}  // namespace pinfold::test
