@@ -1,6 +1,8 @@
 #include "preload/bar_map.hpp"
 
-#include <mutex>
+#include <algorithm>
+
+#include "base/read_section.hpp"
 
 namespace pinfold::preload {
 namespace {
@@ -23,97 +25,122 @@ BarMap::Place place_in(BarRange const& range, Vaddr vaddr)
             .accessible = range.accessible,
             .writable = range.writable,
             .device = range.device,
-            .paddr = range.paddr + into};
+            .paddr = range.paddr + into,
+            .left = range.vaddr.size() - into};
 }
 
 }  // namespace
 
+BarMap::~BarMap() { delete current(); }
+
 void BarMap::add(BarRange range)
 {
     std::unique_lock const lock{mutex_};
-    Vaddr const start = range.vaddr.start;
-    ranges_.insert_or_assign(start, std::move(range));
-    count_.store(ranges_.size(), std::memory_order_relaxed);
+    Ranges ranges = current() == nullptr ? Ranges{} : *current();
+    auto const place = std::ranges::upper_bound(ranges, range.vaddr.start, {},
+                                                [](BarRange const& it) { return it.vaddr.start; });
+    ranges.insert(place, std::move(range));
+    replace(std::move(ranges));
 }
 
 void BarMap::remove(VaddrRange range)
 {
     Ranges gone;  // dies after the lock is let go: what it holds closes files
     std::unique_lock const lock{mutex_};
-    gone = cut_out(range);
+    if (current() == nullptr) return;
+    auto rest = without(range, gone);
+    if (!gone.empty()) replace(std::move(rest));
 }
 
 void BarMap::move(VaddrRange from, Vaddr to)
 {
     std::unique_lock const lock{mutex_};
-    for (auto& [start, moved] : cut_out(from)) {
-        Vaddr const target = to + (start - from.start);
-        moved.vaddr = {target, target + (moved.vaddr.last - start)};
-        ranges_.insert_or_assign(target, std::move(moved));
+    if (current() == nullptr) return;
+    Ranges moved;
+    auto ranges = without(from, moved);
+    for (auto& range : moved) {
+        Vaddr const start = to + (range.vaddr.start - from.start);
+        range.vaddr = {start, start + (range.vaddr.size() - 1)};
+        ranges.push_back(std::move(range));
     }
-    count_.store(ranges_.size(), std::memory_order_relaxed);
+    std::ranges::sort(ranges, {}, [](BarRange const& it) { return it.vaddr.start; });
+    replace(std::move(ranges));
 }
 
-BarMap::Ranges BarMap::cut_out(VaddrRange range)
+BarMap::Ranges BarMap::without(VaddrRange range, Ranges& cut) const
 {
-    Ranges pieces;
-    auto at = ranges_.upper_bound(range.start);
-    if (at != ranges_.begin()) --at;
-    while (at != ranges_.end() && at->first <= range.last) {
-        auto const inside = at->second.vaddr.intersection(range);
+    Ranges rest;
+    for (auto const& whole : *current()) {
+        auto const inside = whole.vaddr.intersection(range);
         if (!inside) {
-            ++at;
+            rest.push_back(whole);
             continue;
         }
-        BarRange const whole = std::move(at->second);
-        at = ranges_.erase(at);
-        pieces.emplace(inside->start, piece(whole, *inside));
+        cut.push_back(piece(whole, *inside));
         if (whole.vaddr.start < inside->start)
-            ranges_.emplace(whole.vaddr.start,
-                            piece(whole, {whole.vaddr.start, inside->start - 1}));
+            rest.push_back(piece(whole, {whole.vaddr.start, inside->start - 1}));
         if (inside->last < whole.vaddr.last)
-            ranges_.emplace(inside->last + 1, piece(whole, {inside->last + 1, whole.vaddr.last}));
+            rest.push_back(piece(whole, {inside->last + 1, whole.vaddr.last}));
     }
-    count_.store(ranges_.size(), std::memory_order_relaxed);
-    return pieces;
+    return rest;
 }
+
+void BarMap::replace(Ranges ranges)
+{
+    std::unique_ptr<Ranges const> const old{current()};
+    ranges_.store(ranges.empty() ? nullptr : new Ranges{std::move(ranges)},
+                  std::memory_order_release);
+    wait_for_readers();
+}
+
+namespace {
+
+// The first range that does not end before `vaddr`.
+auto first_from(std::vector<BarRange> const& ranges, Vaddr vaddr)
+{
+    return std::ranges::lower_bound(ranges, vaddr, {},
+                                    [](BarRange const& it) { return it.vaddr.last; });
+}
+
+}  // namespace
 
 bool BarMap::overlaps(VaddrRange range) const
 {
-    std::shared_lock const lock{mutex_};
-    auto at = ranges_.upper_bound(range.last);
-    return at != ranges_.begin() && (--at)->second.vaddr.overlaps(range);
+    ReadSection const section;
+    auto const* const ranges = current();
+    if (ranges == nullptr) return false;
+    auto const at = first_from(*ranges, range.start);
+    return at != ranges->end() && at->vaddr.start <= range.last;
 }
 
 std::optional<BarMap::Place> BarMap::find(Vaddr vaddr) const
 {
-    std::shared_lock const lock{mutex_};
-    auto at = ranges_.upper_bound(vaddr);
-    if (at == ranges_.begin()) return std::nullopt;
-    BarRange const& range = (--at)->second;
-    if (!range.vaddr.contains(vaddr)) return std::nullopt;
-    return place_in(range, vaddr);
+    ReadSection const section;
+    auto const* const ranges = current();
+    if (ranges == nullptr) return std::nullopt;
+    auto const at = first_from(*ranges, vaddr);
+    if (at == ranges->end() || !at->vaddr.contains(vaddr)) return std::nullopt;
+    return place_in(*at, vaddr);
 }
 
 std::vector<BarMap::Part> BarMap::parts(VaddrRange range) const
 {
     std::vector<Part> parts;
-    std::shared_lock const lock{mutex_};
-    auto at = ranges_.upper_bound(range.start);
-    if (at != ranges_.begin()) --at;
-    for (Vaddr start = range.start;; ++at) {
-        while (at != ranges_.end() && at->second.vaddr.last < start) ++at;
-        bool const more = at != ranges_.end() && at->first <= range.last;
-        if (!more || start < at->first) {
-            Vaddr const last = more ? at->first - std::uint64_t{1} : range.last;
-            parts.push_back({{start, last}, std::nullopt});
-        }
-        if (!more) return parts;
-        auto const cut = *at->second.vaddr.intersection(range);
-        parts.push_back({cut, place_in(at->second, cut.start)});
+    ReadSection const section;
+    Vaddr start = range.start;
+    Ranges const none;
+    auto const* const ranges = current() == nullptr ? &none : current();
+    for (auto at = first_from(*ranges, start); at != ranges->end() && at->vaddr.start <= range.last;
+         ++at) {
+        if (start < at->vaddr.start)
+            parts.push_back({{start, at->vaddr.start - std::uint64_t{1}}, std::nullopt});
+        auto const cut = *at->vaddr.intersection(range);
+        parts.push_back({cut, place_in(*at, cut.start)});
         if (cut.last == range.last) return parts;
         start = cut.last + 1;
     }
+    parts.push_back({{start, range.last}, std::nullopt});
+    return parts;
 }
 
 }  // namespace pinfold::preload

@@ -1,14 +1,17 @@
 // Where BARs are mapped in the client: ranges of its memory in which accesses trap. A client may
 // unmap or replace any part of a mapping, so ranges can be cut; what they hold goes with the last
-// piece. Thread safe.
+// piece.
+//
+// Every trapped access asks, so asking takes no lock: the ranges are a sorted array that is
+// replaced as a whole when one changes. Thread safe; what asks is async-signal-safe, what changes
+// is not to be called in a ReadSection.
 #pragma once
 
 #include <atomic>
 #include <cstdint>
-#include <map>
 #include <memory>
+#include <mutex>
 #include <optional>
-#include <shared_mutex>
 #include <vector>
 
 #include "base/range.hpp"
@@ -31,6 +34,11 @@ struct BarRange {
 
 class BarMap {
 public:
+    BarMap() = default;
+    ~BarMap();
+    BarMap(BarMap const&) = delete;
+    BarMap& operator=(BarMap const&) = delete;
+
     // REQUIRES: nothing of range.vaddr is in the map.
     void add(BarRange range);
     // Forgets whatever lies in `range`.
@@ -39,7 +47,7 @@ public:
     void move(VaddrRange from, Vaddr to);
 
     bool overlaps(VaddrRange range) const;
-    bool empty() const { return count_.load(std::memory_order_relaxed) == 0; }
+    bool empty() const { return ranges_.load(std::memory_order_relaxed) == nullptr; }
 
     // Where an access to `vaddr` goes. nullopt: no BAR there.
     struct Place {
@@ -49,6 +57,7 @@ public:
         bool writable;
         host::DeviceMemory const* device;
         Paddr paddr;
+        std::uint64_t left;  // bytes from there to the end of the mapping's piece
     };
     std::optional<Place> find(Vaddr vaddr) const;
 
@@ -60,13 +69,15 @@ public:
     std::vector<Part> parts(VaddrRange range) const;
 
 private:
-    using Ranges = std::map<Vaddr, BarRange>;
-    // Cuts `range` out and gives the pieces that lay in it. REQUIRES: mutex_ held for writing.
-    Ranges cut_out(VaddrRange range);
+    using Ranges = std::vector<BarRange>;  // by their start
+    // The ranges without what lies in `range`; that goes to `cut`.
+    Ranges without(VaddrRange range, Ranges& cut) const;
+    // REQUIRES: mutex_ held. Nobody looks at the old ranges any more when it returns.
+    void replace(Ranges ranges);
+    Ranges const* current() const { return ranges_.load(std::memory_order_acquire); }
 
-    mutable std::shared_mutex mutex_;
-    Ranges ranges_;  // by their start
-    std::atomic<std::size_t> count_{0};
+    std::mutex mutex_;  // of who changes them
+    std::atomic<Ranges const*> ranges_{nullptr};
 };
 
 }  // namespace pinfold::preload

@@ -13,6 +13,10 @@
 
 #include "host/guarded_copy.hpp"
 #include "host/lock_source.hpp"
+#include "host/raw_memory.hpp"
+#include "preload/bar_space.hpp"
+#include "preload/execution.hpp"
+#include "preload/instruction.hpp"
 #include "preload/log.hpp"
 #include "preload/mmio.hpp"
 #include "preload/signals.hpp"
@@ -190,44 +194,33 @@ Result<void*> Engine::map_bar(void* address, std::size_t size, int prot, int fla
 
 Signals::Verdict Engine::carry_out_mmio(siginfo_t const& info, ucontext_t& context)
 {
+    using Verdict = Signals::Verdict;
+    if (recover_execution(info, context)) return Verdict::carried_out();
     machine::Machine* const machine = live_.load(std::memory_order_acquire);
-    if (machine == nullptr || bars_.empty()) return Signals::Verdict::foreign;
+    if (machine == nullptr || bars_.empty() || info.si_signo == SIGFPE) return Verdict::foreign();
     Inside const inside;
-    auto const place = bars_.find(vaddr_of(info.si_addr));
-    if (!place || !place->accessible) return Signals::Verdict::foreign;
-    bool refused = false;
-    auto const call = [&](uapi::Call::Op op, std::uint64_t at, unsigned size, std::uint64_t value) {
-        auto const reply = machine->door().call(*this, {.file = place->file,
-                                                        .op = op,
-                                                        .arg = value,
-                                                        .size = size,
-                                                        .offset = place->offset + at});
-        refused = refused || (!reply && reply.error() == Errno::io);
-        return reply;
-    };
-    auto const read = [&](std::uint64_t at, unsigned size) -> Result<std::uint64_t> {
-        return call(uapi::Call::Op::mmio_read, at, size, 0);
-    };
-    auto const write = [&](std::uint64_t at, unsigned size, std::uint64_t value) -> Result<> {
-        if (!place->writable) return fail(Errno::acces);
-        (void)TRY(call(uapi::Call::Op::mmio_write, at, size, value));
-        return {};
-    };
-    std::array<std::uint8_t, 15> code{};
+    Vaddr const at = vaddr_of(info.si_addr);
+    auto const place = bars_.find(at);
+    if (!place || !place->accessible) return Verdict::foreign();
+    auto const door = [&](uapi::Call const& call) { return machine->door().call(*this, call); };
+    BarSpace space{bars_, door, at, *place};
+    std::array<std::uint8_t, kLongestInstruction> code{};
     auto const rip = static_cast<std::uint64_t>(context.uc_mcontext.gregs[REG_RIP]);
     std::size_t const missing =
         host::guarded_copy(code.data(), reinterpret_cast<void const*>(rip), code.size());
     std::span const bytes{code.data(), code.size() - missing};
     if (counters_) machine::add(counters_->mmio_traps, 1);
-    if (carry_out(bytes, context, {.read = read, .write = write}) == Carried::out) {
-        publish_now_and_then();
-        return Signals::Verdict::carried_out;
+    auto const carried = carry_out(bytes, at, context, space);
+    if (carried.how == Carried::How::refused) {
+        log_line(fmt::format(
+            "process {}: cannot carry out '{}' on device offset {:#x}; the program gets the fault",
+            ::getpid(), describe_instruction(bytes, rip), place->offset));
+        return Verdict::foreign();
     }
-    if (refused) return Signals::Verdict::refused;
-    log_line(fmt::format(
-        "process {}: cannot carry out '{}' on device offset {:#x}; the program gets the fault",
-        ::getpid(), describe_instruction(bytes, rip), place->offset));
-    return Signals::Verdict::foreign;
+    publish_now_and_then();
+    if (carried.how == Carried::How::out) return Verdict::carried_out();
+    auto const& fault = *carried.fault;
+    return Verdict::becomes(fault.signal, fault.code, host::raw::pointer(fault.address.raw()));
 }
 
 bool Engine::guards(void* address, std::size_t size) const
@@ -466,6 +459,7 @@ Result<int> Engine::install(uapi::FileId file)
 
 void Engine::forget_all()
 {
+    forget_executions();
     fds_.orphan_all();
     live_.store(nullptr, std::memory_order_release);
     group_claims_.clear();

@@ -1,40 +1,35 @@
 // Carrying out a trapped access: the instruction that touched a BAR is decoded, its access goes to
 // the device, and its effect on the registers is written into the interrupted context.
 //
-// Moves of 1, 2, 4 and 8 bytes between memory and general registers or immediates are carried out,
-// with zero and sign extension, and moves of 4 to 16 bytes with vector registers. Anything else is
-// refused, never guessed. Async-signal-safe: no allocation, no lock of its own.
+// Each element that the instruction accesses reaches the device exactly once, in the widths of
+// preload/address_space.hpp. Moves to and from general registers are carried out directly, string
+// instructions and those that use the stack step by step, and every other by running a copy of it.
+// What cannot be carried out is refused, never guessed: instructions of the system, xsave and its
+// like, gathers and scatters, AMX, far branches. Async-signal-safe.
 #pragma once
 
 #include <ucontext.h>
 
 #include <cstdint>
+#include <optional>
 #include <span>
-#include <string>
 
-#include "base/address.hpp"
-#include "base/function_ref.hpp"
-#include "base/result.hpp"
+#include "preload/address_space.hpp"
 
 namespace pinfold::preload {
 
-// The device behind the trap. `at` is the distance from the faulting address in bytes.
-struct MmioTarget {
-    FunctionRef<Result<std::uint64_t>(std::uint64_t at, unsigned size)> read;
-    FunctionRef<Result<>(std::uint64_t at, unsigned size, std::uint64_t value)> write;
+struct Carried {
+    enum class How {
+        out,      // the context stands behind the instruction, or at it if there is more to do
+        faulted,  // the client gets `fault`; the context is that of the fault
+        refused   // an instruction that cannot be carried out: context untouched
+    } how;
+    std::optional<Fault> fault = std::nullopt;
 };
 
-enum class Carried {
-    out,      // the context stands after the instruction
-    refused,  // an instruction that is not among the above, or the device refused the access:
-              // context untouched
-};
-
-// `code` holds the bytes from the instruction pointer on, up to 15.
-Carried carry_out(std::span<std::uint8_t const> code, ucontext_t& context,
-                  MmioTarget const& target);
-
-// The instruction in words, for a message: "lock or dword ptr [rdi], 0x1".
-std::string describe_instruction(std::span<std::uint8_t const> code, std::uint64_t address);
+// `code` holds the bytes from the instruction pointer on, up to 15; `at` is the address that
+// trapped.
+Carried carry_out(std::span<std::uint8_t const> code, Vaddr at, ucontext_t& context,
+                  AddressSpace& space);
 
 }  // namespace pinfold::preload

@@ -56,7 +56,7 @@ private:
 std::array<ClientAction, NSIG> client_actions;
 Signals::FaultHandler fault_handler = nullptr;
 
-bool is_fault(int signal) { return signal == SIGSEGV || signal == SIGBUS; }
+bool is_fault(int signal) { return signal == SIGSEGV || signal == SIGBUS || signal == SIGFPE; }
 
 bool has_handler(struct sigaction const& action)
 {
@@ -106,41 +106,42 @@ void pass_on(int signal, siginfo_t* info, void* raw_context)
     call(action, signal, info, raw_context);
 }
 
-// Whatever the trap was, for the client it is a bus error at that address.
-void pass_on_as_bus_error(siginfo_t* info, void* raw_context)
+// For the client it was another fault than the one that trapped.
+void pass_on_instead(siginfo_t info, void* raw_context)
 {
-    siginfo_t as_bus_error{};
-    as_bus_error.si_signo = SIGBUS;
-    as_bus_error.si_code = BUS_ADRERR;
-    as_bus_error.si_addr = info->si_addr;
-    if (has_handler(client_actions[SIGBUS].load()))
-        return pass_on(SIGBUS, &as_bus_error, raw_context);
+    int const signal = info.si_signo;
+    if (has_handler(client_actions[static_cast<std::size_t>(signal)].load()))
+        return pass_on(signal, &info, raw_context);
     // Going back would trap again, and not end the client.
-    set_default(SIGBUS);
-    (void)::syscall(SYS_tgkill, ::getpid(), ::gettid(), SIGBUS);
+    set_default(signal);
+    (void)::syscall(SYS_tgkill, ::getpid(), ::gettid(), signal);
 }
 
 void on_fault(int signal, siginfo_t* info, void* raw_context)
 {
-    using Verdict = Signals::Verdict;
     int const saved_errno = errno;
     auto& context = *static_cast<ucontext_t*>(raw_context);
-    auto verdict = Verdict::foreign;
-    if (info->si_code > 0)
-        verdict = host::recover(raw_context) ? Verdict::carried_out : fault_handler(*info, context);
+    auto verdict = Signals::Verdict::foreign();
+    if (info->si_code > 0) {
+        if (host::recover(raw_context)) return;
+        verdict = fault_handler(*info, context);
+    }
     errno = saved_errno;
-    if (verdict == Verdict::foreign) pass_on(signal, info, raw_context);
-    if (verdict == Verdict::refused) pass_on_as_bus_error(info, raw_context);
+    if (verdict.is_carried_out()) return;
+    if (verdict.is_foreign())
+        pass_on(signal, info, raw_context);
+    else
+        pass_on_instead(verdict.info(), raw_context);
 }
 
-// Everything is blocked while a device works in the handler, but for faults: its DMA may meet one.
+// Nothing is blocked in it: a handler of the client's that arrives while a device works is deferred
+// as everywhere in the engine, and a mask that changes costs every trap two locks in the kernel.
 void install_fault_handler(int signal, struct sigaction const& client)
 {
     struct sigaction action{};
     action.sa_sigaction = on_fault;
     action.sa_flags = SA_SIGINFO | SA_NODEFER | SA_RESTART | (client.sa_flags & SA_ONSTACK);
-    (void)::sigfillset(&action.sa_mask);
-    Signals::remove_ours(action.sa_mask);
+    (void)::sigemptyset(&action.sa_mask);
     (void)::sigaction(signal, &action, nullptr);
 }
 
@@ -185,6 +186,15 @@ int install(int signal, struct sigaction const& client)
 }
 
 }  // namespace
+
+siginfo_t Signals::Verdict::info() const
+{
+    siginfo_t info{};
+    info.si_signo = signal_;
+    info.si_code = code_;
+    info.si_addr = address_;
+    return info;
+}
 
 void Signals::start(FaultHandler handler)
 {

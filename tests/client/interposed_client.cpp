@@ -2,6 +2,7 @@
 // nothing did.
 #include <poll.h>
 #include <pthread.h>
+#include <setjmp.h>
 #include <signal.h>
 #include <sys/eventfd.h>
 #include <sys/stat.h>
@@ -212,6 +213,56 @@ void mapping_bars()
     last[1] = 4;
     CHECK(last[1] == ~4U);
     CHECK(::munmap(const_cast<std::uint32_t*>(last), kPage) == 0);
+}
+
+// Whatever compilers make of volatile accesses, and what they do not: the processor's own effect.
+void instructions()
+{
+    Edu edu;
+    auto* const liveness = const_cast<std::uint32_t*>(&edu.registers[1]);
+    std::uint32_t value = 0;
+    edu.registers[1] = 0x0f;
+    asm volatile("lock orl $0x100, %0"
+                 : "+m"(*liveness));  // reads ~0xf, writes what reads as its ~
+    CHECK(*const_cast<std::uint32_t volatile*>(liveness) == ~(~0x0fU | 0x100U));
+    bool zero = false;
+    asm volatile("testl $0x0f, %1" : "=@ccz"(zero) : "m"(*liveness));
+    CHECK(zero == ((edu.registers[1] & 0x0f) == 0));
+    asm volatile("addl %1, %0" : "+r"(value) : "m"(edu.registers[0]));
+    CHECK(value == 0x010000ed);
+    // A copy of the identification by a string instruction, and by a vector register.
+    std::array<std::uint32_t, 4> copy{};
+    void const* from = const_cast<std::uint32_t*>(edu.registers);
+    void* to = copy.data();
+    std::uint64_t count = 1;
+    asm volatile("rep movsl" : "+S"(from), "+D"(to), "+c"(count) : : "memory");
+    CHECK(copy[0] == 0x010000ed && count == 0 && to == &copy[1]);
+    asm volatile("movups (%1), %%xmm3\n movups %%xmm3, (%0)"
+                 :
+                 : "r"(copy.data()), "r"(edu.registers)
+                 : "xmm3", "memory");
+    CHECK(copy[0] == 0x010000ed || copy[0] == 0xffffffff);  // edu knows 4 bytes at a time
+}
+
+sigjmp_buf way_out;
+
+// An instruction's own fault is the program's, as it would be on memory.
+void faulting_instructions()
+{
+    Edu edu;
+    CHECK(::signal(SIGFPE, [](int) { ::siglongjmp(way_out, 1); }) == SIG_DFL);
+    edu.registers[1] = ~0U;  // reads as zero
+    bool volatile came_back = false;
+    if (sigsetjmp(way_out, 1) == 0) {
+        std::uint32_t low = 1;
+        std::uint32_t high = 0;
+        asm volatile("divl %2" : "+a"(low), "+d"(high) : "m"(edu.registers[1]));
+    } else {
+        came_back = true;
+    }
+    CHECK(came_back);
+    CHECK(edu.registers[1] == 0);
+    CHECK(::signal(SIGFPE, SIG_DFL) != SIG_DFL);
 }
 
 // What the device reads at `iova`, by way of its own memory and a second mapping.
@@ -511,6 +562,9 @@ void signals()
     for (int round = 0; round < 2000; ++round) {
         edu.registers[1] = static_cast<std::uint32_t>(round);
         bad += edu.registers[1] != ~static_cast<std::uint32_t>(round);
+        std::uint32_t added = 1;
+        asm volatile("lock xaddl %0, %1" : "+r"(added), "+m"(edu.registers[1]));
+        bad += added != ~static_cast<std::uint32_t>(round);
         bad += edu.map(page, 0x100000, kPage) != 0;
         bad += edu.unmap(0x100000, kPage) != static_cast<long>(kPage);
     }
@@ -540,6 +594,8 @@ int main()
     reads_and_writes();
     wild_arguments();
     mapping_bars();
+    instructions();
+    faulting_instructions();
     bars_as_sources();
     pins_hold();
     dma_follows_the_rules();

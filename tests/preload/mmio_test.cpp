@@ -1,119 +1,90 @@
-// Each instruction runs twice, on plain memory and on a page whose every access traps: registers
-// and memory must be the same afterwards.
+// Each instruction runs twice, on plain memory and on pages whose every access traps: registers,
+// flags and memory must be the same afterwards, and the device must have seen what a bus carries.
 #include "preload/mmio.hpp"
 
 #include <gtest/gtest.h>
 #include <signal.h>
-#include <sys/mman.h>
 
-#include <array>
-#include <cstring>
+#include <initializer_list>
+#include <string_view>
 
-namespace pinfold::preload {
+#include "instruction_stage.hpp"
+#include "preload/instruction.hpp"
+
+namespace pinfold::preload::test {
 namespace {
 
-constexpr std::size_t kPage = 4096;
+using Code = std::span<std::uint8_t const>;
+using Accesses = std::vector<BusAccess>;
 
-// The "device": bytes that accesses go to, and how they came.
-struct Device {
-    std::array<std::uint8_t, kPage> bytes{};
-    std::uint8_t* window = nullptr;
-    unsigned reads = 0, writes = 0, last_size = 0;
-    bool refused = false;
-};
-Device device;
+// The bytes of one instruction, as the assembler makes them.
+#define CODE(text)                                                              \
+    [] {                                                                        \
+        std::uint8_t const* first = nullptr;                                    \
+        std::uint8_t const* past = nullptr;                                     \
+        asm("jmp 2f\n1: " text "\n2: leaq 1b(%%rip), %0\n leaq 2b(%%rip), %1\n" \
+            : "=r"(first), "=r"(past));                                         \
+        return Code{first, past};                                               \
+    }()
 
-void on_trap(int, siginfo_t* info, void* raw)
-{
-    auto& context = *static_cast<ucontext_t*>(raw);
-    auto const offset =
-        static_cast<std::size_t>(static_cast<std::uint8_t*>(info->si_addr) - device.window);
-    auto const read = [&](std::uint64_t at, unsigned size) -> Result<std::uint64_t> {
-        std::uint64_t value = 0;
-        std::memcpy(&value, &device.bytes[offset + at], size);
-        ++device.reads;
-        device.last_size = size;
-        return value;
-    };
-    auto const write = [&](std::uint64_t at, unsigned size, std::uint64_t value) -> Result<> {
-        std::memcpy(&device.bytes[offset + at], &value, size);
-        ++device.writes;
-        device.last_size = size;
-        return {};
-    };
-    auto const rip = reinterpret_cast<std::uint8_t const*>(context.uc_mcontext.gregs[REG_RIP]);
-    if (carry_out({rip, 15}, context, {.read = read, .write = write}) == Carried::out) return;
-    device.refused = true;
-    (void)::mprotect(device.window, kPage, PROT_READ | PROT_WRITE);  // let it run to its end
-}
+BusAccess read(std::size_t offset, unsigned width) { return {offset, width, false}; }
+BusAccess write(std::size_t offset, unsigned width) { return {offset, width, true}; }
+
+constexpr std::uint64_t kCarry = 0x1;  // where the other flags are undefined
+constexpr std::uint64_t kZero = 0x40;
+constexpr std::uint64_t kOverflow = 0x800;
+constexpr std::size_t kMiddle = kPage / 2;  // where rdi is
 
 class Mmio : public testing::Test {
 protected:
-    void SetUp() override
+    // Runs it both ways, several times, and gives the device's view.
+    Accesses same(Code code, std::uint64_t flags = ~std::uint64_t{0})
     {
-        device = {};
-        void* const at = ::mmap(nullptr, kPage, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-        ASSERT_NE(at, MAP_FAILED);
-        device.window = static_cast<std::uint8_t*>(at);
-        for (std::size_t i = 0; i < kPage; ++i)
-            device.bytes[i] = static_cast<std::uint8_t>(i * 37 + 0x81);
-        plain = device.bytes;
-        struct sigaction action{};
-        action.sa_sigaction = on_trap;
-        action.sa_flags = SA_SIGINFO;
-        ASSERT_EQ(::sigaction(SIGSEGV, &action, &before), 0);
+        Accesses accesses;
+        for (unsigned seed = 1; seed <= 5; ++seed) {
+            auto const start = prepared();
+            auto const on_memory = stage.on_memory(code, start, seed);
+            auto const on_device = stage.on_device(code, start, seed);
+            EXPECT_EQ(difference(on_memory, on_device, flags), "");
+            EXPECT_EQ(on_memory.signal, 0);
+            EXPECT_FALSE(on_device.refused);
+            EXPECT_FALSE(on_device.accesses.empty());
+            accesses = on_device.accesses;
+        }
+        return accesses;
     }
-    void TearDown() override
+    Registers prepared()
     {
-        (void)::sigaction(SIGSEGV, &before, nullptr);
-        (void)::munmap(device.window, kPage);
+        auto start = Stage::registers(random);
+        if (prepare != nullptr) prepare(start);
+        return start;
     }
 
-    std::array<std::uint8_t, kPage> plain{};
-    struct sigaction before{};
+    Stage stage;
+    std::mt19937_64 random{2026};
+    void (*prepare)(Registers&) = nullptr;
 };
 
-// Runs `text` with rdi at the memory, rax and rcx preset, xmm1 preset; gives rax, rcx and xmm0 as
-// they are afterwards.
-struct Outcome {
-    std::uint64_t rax, rcx;
-    std::array<std::uint64_t, 2> xmm0;
-    bool operator==(Outcome const&) const = default;
-};
-#define RUN(memory, text)                                                         \
-    [&] {                                                                         \
-        std::uint64_t rax = 0x1122334455667788, rcx = 0xa1b2c3d4e5f60718;         \
-        std::array<std::uint64_t, 2> xmm{0x0102030405060708, 0x1112131415161718}; \
-        asm volatile("movups (%[xmm]), %%xmm1\n movups (%[xmm]), %%xmm0\n" text   \
-                     "\n movups %%xmm0, (%[xmm])"                                 \
-                     : "+a"(rax), "+c"(rcx)                                       \
-                     : "D"(memory), [xmm] "r"(xmm.data())                         \
-                     : "memory", "xmm0", "xmm1");                                 \
-        return Outcome{rax, rcx, xmm};                                            \
-    }()
-
-#define EXPECT_SAME(text)                                \
-    do {                                                 \
-        SCOPED_TRACE(text);                              \
-        auto const on_plain = RUN(plain.data(), text);   \
-        auto const on_device = RUN(device.window, text); \
-        EXPECT_EQ(on_device.rax, on_plain.rax);          \
-        EXPECT_EQ(on_device.rcx, on_plain.rcx);          \
-        EXPECT_EQ(on_device.xmm0, on_plain.xmm0);        \
-        EXPECT_EQ(device.bytes, plain);                  \
-        EXPECT_FALSE(device.refused);                    \
-        EXPECT_GT(device.reads + device.writes, 0U);     \
-        device.reads = device.writes = 0;                \
+#define EXPECT_SAME(text)       \
+    do {                        \
+        SCOPED_TRACE(text);     \
+        (void)same(CODE(text)); \
+    } while (false)
+#define EXPECT_ACCESSES(text, ...)                               \
+    do {                                                         \
+        SCOPED_TRACE(text);                                      \
+        EXPECT_TRUE((same(CODE(text)) == Accesses __VA_ARGS__)); \
     } while (false)
 
 TEST_F(Mmio, loads_of_each_size_write_the_register_as_the_processor_does)
 {
-    EXPECT_SAME("movb 0x10(%%rdi), %%al");
-    EXPECT_SAME("movb 0x10(%%rdi), %%ah");
-    EXPECT_SAME("movb 0x11(%%rdi), %%ch");
-    EXPECT_SAME("movw 0x12(%%rdi), %%ax");
-    EXPECT_SAME("movl 0x14(%%rdi), %%eax");
-    EXPECT_SAME("movq 0x18(%%rdi), %%rax");
+    EXPECT_ACCESSES("movb 0x10(%%rdi), %%al", {read(kMiddle + 0x10, 1)});
+    EXPECT_ACCESSES("movb 0x10(%%rdi), %%ah", {read(kMiddle + 0x10, 1)});
+    EXPECT_ACCESSES("movb 0x11(%%rdi), %%ch", {read(kMiddle + 0x11, 1)});
+    EXPECT_ACCESSES("movw 0x12(%%rdi), %%ax", {read(kMiddle + 0x12, 2)});
+    EXPECT_ACCESSES("movl 0x14(%%rdi), %%eax", {read(kMiddle + 0x14, 4)});
+    EXPECT_ACCESSES("movq 0x18(%%rdi), %%r15", {read(kMiddle + 0x18, 8)});
+    EXPECT_SAME("movb 0x10(%%rdi), %%sil");
 }
 
 TEST_F(Mmio, extending_loads_extend_with_zeroes_or_the_sign)
@@ -127,60 +98,336 @@ TEST_F(Mmio, extending_loads_extend_with_zeroes_or_the_sign)
     EXPECT_SAME("movslq 0x20(%%rdi), %%rcx");
 }
 
-TEST_F(Mmio, stores_of_registers_and_immediates_write_their_own_size_only)
+TEST_F(Mmio, stores_of_registers_and_immediates_write_their_own_size_only_and_read_nothing)
 {
-    EXPECT_SAME("movb %%al, 0x10(%%rdi)");
-    EXPECT_SAME("movb %%ah, 0x11(%%rdi)");
-    EXPECT_SAME("movw %%cx, 0x12(%%rdi)");
-    EXPECT_SAME("movl %%eax, 0x14(%%rdi)");
-    EXPECT_SAME("movq %%rcx, 0x18(%%rdi)");
-    EXPECT_SAME("movb $0x7f, 0x20(%%rdi)");
-    EXPECT_SAME("movw $0x1234, 0x22(%%rdi)");
-    EXPECT_SAME("movl $0x89abcdef, 0x24(%%rdi)");
-    EXPECT_SAME("movq $-2, 0x28(%%rdi)");
-    EXPECT_SAME("movnti %%rax, 0x30(%%rdi)");
+    EXPECT_ACCESSES("movb %%al, 0x10(%%rdi)", {write(kMiddle + 0x10, 1)});
+    EXPECT_ACCESSES("movb %%ah, 0x11(%%rdi)", {write(kMiddle + 0x11, 1)});
+    EXPECT_ACCESSES("movw %%cx, 0x12(%%rdi)", {write(kMiddle + 0x12, 2)});
+    EXPECT_ACCESSES("movl %%eax, 0x14(%%rdi)", {write(kMiddle + 0x14, 4)});
+    EXPECT_ACCESSES("movq %%rcx, 0x18(%%rdi)", {write(kMiddle + 0x18, 8)});
+    EXPECT_ACCESSES("movb $0x7f, 0x20(%%rdi)", {write(kMiddle + 0x20, 1)});
+    EXPECT_ACCESSES("movw $0x1234, 0x22(%%rdi)", {write(kMiddle + 0x22, 2)});
+    EXPECT_ACCESSES("movl $0x89abcdef, 0x24(%%rdi)", {write(kMiddle + 0x24, 4)});
+    EXPECT_ACCESSES("movq $-2, 0x28(%%rdi)", {write(kMiddle + 0x28, 8)});
+    EXPECT_ACCESSES("movnti %%rax, 0x30(%%rdi)", {write(kMiddle + 0x30, 8)});
+    EXPECT_ACCESSES("setc 0x30(%%rdi)", {write(kMiddle + 0x30, 1)});
 }
 
-TEST_F(Mmio, addresses_with_index_and_scale_are_the_processors_business_and_reach_the_right_bytes)
+TEST_F(Mmio, addresses_are_made_of_whatever_the_processor_makes_them_of)
 {
-    EXPECT_SAME("xorl %%ecx, %%ecx\n movb $3, %%cl\n movl 0x40(%%rdi,%%rcx,8), %%eax");
-    EXPECT_SAME("xorl %%ecx, %%ecx\n movb $5, %%cl\n movl %%eax, -4(%%rdi,%%rcx,4)");
+    constexpr std::size_t kIndex = 5;
+    prepare = [](Registers& registers) { registers.general[9] = kIndex; };
+    EXPECT_ACCESSES("movl 0x40(%%rdi,%%r9,8), %%eax", {read(kMiddle + 0x40 + 8 * kIndex, 4)});
+    EXPECT_SAME("orl $1, -4(%%rdi,%%r9,4)");
+    prepare = [](Registers& registers) {
+        registers.general[9] = reinterpret_cast<std::uint64_t>(Stage::device());
+    };
+    EXPECT_ACCESSES("movl (,%%r9,1), %%eax", {read(0, 4)});
+    // Relative to the instruction: two pages further on are the device's.
+    std::array<std::uint8_t, 6> const relative{0x8b, 0x05, 0xfa, 0x1f, 0, 0};
+    EXPECT_TRUE((same(relative) == Accesses{read(0, 4)}));
+    std::array<std::uint8_t, 7> const relative_or{0x83, 0x0d, 0xf9, 0x1f, 0, 0, 1};
+    EXPECT_TRUE((same(relative_or) == Accesses{read(0, 4), write(0, 4)}));
 }
 
-TEST_F(Mmio, vector_moves_of_4_8_and_16_bytes_go_as_accesses_of_at_most_8)
+TEST_F(Mmio, segments_have_their_bases)
 {
-    EXPECT_SAME("movups 0x40(%%rdi), %%xmm0");
-    EXPECT_SAME("movaps 0x50(%%rdi), %%xmm0");
-    EXPECT_SAME("movdqu 0x61(%%rdi), %%xmm0");
-    EXPECT_SAME("movd 0x70(%%rdi), %%xmm0");
-    EXPECT_SAME("movq 0x78(%%rdi), %%xmm0");
-    EXPECT_SAME("movups %%xmm1, 0x80(%%rdi)");
-    EXPECT_SAME("movntdq %%xmm1, 0x90(%%rdi)");
-    EXPECT_SAME("movq %%xmm1, 0xa0(%%rdi)");
-    EXPECT_SAME("movd %%xmm1, 0xa8(%%rdi)");
-    EXPECT_LE(device.last_size, 8U);
+    std::uint64_t base = 0;
+    asm("movq %%fs:0, %0" : "=r"(base));
+    static std::uint64_t away;
+    away = reinterpret_cast<std::uint64_t>(Stage::device()) - base;
+    prepare = [](Registers& registers) { registers.general[9] = away; };
+    EXPECT_ACCESSES("movl %%fs:8(%%r9), %%eax", {read(8, 4)});
+    EXPECT_ACCESSES("andl $~1, %%fs:8(%%r9)", {read(8, 4), write(8, 4)});
 }
 
-TEST_F(Mmio, what_is_not_a_move_is_refused_and_touches_neither_device_nor_context)
+TEST_F(Mmio, addresses_of_32_bits_wrap)
 {
-    (void)RUN(device.window, "lock addl $1, 0x10(%%rdi)");
-    EXPECT_TRUE(device.refused);
-    EXPECT_EQ(device.reads + device.writes, 0U);
-    std::array<std::uint8_t, 8> const lock_add{0xf0, 0x83, 0x47, 0x10, 0x01};
+    // Nothing of the stage is below 4 GiB: what is not reached faults alike.
+    auto const code = CODE("orl $1, (%%edi)");
+    auto const start = prepared();
+    EXPECT_EQ(stage.on_memory(code, start, 1).signal, SIGSEGV);
+    EXPECT_EQ(stage.on_device(code, start, 1).signal, SIGSEGV);
+}
+
+TEST_F(Mmio, read_modify_writes_read_once_and_write_once)
+{
+    Accesses const both{read(kMiddle + 0x10, 4), write(kMiddle + 0x10, 4)};
+    EXPECT_EQ(same(CODE("orl $1, 0x10(%%rdi)")), both);
+    EXPECT_EQ(same(CODE("andl $-2, 0x10(%%rdi)")), both);
+    EXPECT_EQ(same(CODE("addl %%eax, 0x10(%%rdi)")), both);
+    EXPECT_EQ(same(CODE("adcl %%eax, 0x10(%%rdi)")), both);
+    EXPECT_EQ(same(CODE("lock incl 0x10(%%rdi)")), both);
+    EXPECT_EQ(same(CODE("lock xaddl %%eax, 0x10(%%rdi)")), both);
+    EXPECT_EQ(same(CODE("xchgl %%eax, 0x10(%%rdi)")), both);
+    EXPECT_EQ(same(CODE("lock cmpxchgl %%ecx, 0x10(%%rdi)")), both);
+    EXPECT_EQ(same(CODE("notl 0x10(%%rdi)")), both);
+    EXPECT_EQ(same(CODE("shll %%cl, 0x10(%%rdi)")), both);
+    EXPECT_EQ(same(CODE("shldl $3, %%eax, 0x10(%%rdi)")), both);
+    EXPECT_EQ(same(CODE("btsl $3, 0x10(%%rdi)")), both);
+    EXPECT_SAME("lock cmpxchg8b 0x10(%%rdi)");
+    EXPECT_SAME("lock cmpxchg16b 0x10(%%rdi)");
+    EXPECT_SAME("xchgb %%ah, 0x10(%%rdi)");
+    EXPECT_SAME("addq %%rdi, 0x10(%%rdi)");
+    // Compared and equal: the exchange happens.
+    prepare = [](Registers& registers) { registers.general[0] = 0; };
+    EXPECT_SAME("andl $0, 0x10(%%rdi)");
+}
+
+TEST_F(Mmio, what_only_reads_writes_nothing)
+{
+    Accesses const once{read(kMiddle + 0x1c, 4)};
+    EXPECT_EQ(same(CODE("testl $1, 0x1c(%%rdi)")), once);
+    EXPECT_EQ(same(CODE("cmpl %%eax, 0x1c(%%rdi)")), once);
+    EXPECT_EQ(same(CODE("addl 0x1c(%%rdi), %%eax")), once);
+    EXPECT_EQ(same(CODE("cmovcl 0x1c(%%rdi), %%eax")), once);
+    EXPECT_EQ(same(CODE("imull $7, 0x1c(%%rdi), %%eax"), kCarry | kOverflow), once);
+    EXPECT_EQ(same(CODE("mull 0x1c(%%rdi)"), kCarry | kOverflow), once);
+    EXPECT_EQ(same(CODE("bsfl 0x1c(%%rdi), %%eax"), kZero), once);
+    EXPECT_EQ(same(CODE("movbel 0x1c(%%rdi), %%eax")), once);
+    EXPECT_EQ(same(CODE("addl 0x1c(%%rdi), %%edi")), once);
+    EXPECT_EQ(same(CODE("addl 0x1c(%%rdi), %%esp")), once);
+    EXPECT_EQ(same(CODE("btl $3, 0x1c(%%rdi)")), once);
+}
+
+TEST_F(Mmio, a_register_that_counts_bits_reaches_beyond_the_operand)
+{
+    prepare = [](Registers& registers) { registers.general[0] = 100; };
+    EXPECT_ACCESSES("btsl %%eax, 0x10(%%rdi)",
+                    {read(kMiddle + 0x10 + 12, 4), write(kMiddle + 0x10 + 12, 4)});
+    EXPECT_ACCESSES("btw %%ax, 0x10(%%rdi)", {read(kMiddle + 0x10 + 12, 2)});
+    EXPECT_SAME("btrq %%rax, 0x10(%%rdi)");
+    prepare = [](Registers& registers) { registers.general[0] = static_cast<std::uint64_t>(-1); };
+    EXPECT_ACCESSES("lock btcl %%eax, 0x10(%%rdi)",
+                    {read(kMiddle + 0x10 - 4, 4), write(kMiddle + 0x10 - 4, 4)});
+}
+
+TEST_F(Mmio, larger_operands_go_as_aligned_accesses_of_at_most_8_bytes_lowest_first)
+{
+    EXPECT_ACCESSES("movups 0x40(%%rdi), %%xmm0",
+                    {read(kMiddle + 0x40, 8), read(kMiddle + 0x48, 8)});
+    EXPECT_ACCESSES("movaps %%xmm1, 0x40(%%rdi)",
+                    {write(kMiddle + 0x40, 8), write(kMiddle + 0x48, 8)});
+    EXPECT_ACCESSES("movdqu 0x62(%%rdi), %%xmm0",
+                    {read(kMiddle + 0x62, 2), read(kMiddle + 0x64, 4), read(kMiddle + 0x68, 8),
+                     read(kMiddle + 0x70, 2)});
+    EXPECT_ACCESSES("movl 0x41(%%rdi), %%eax", {read(kMiddle + 0x41, 4)});
+    EXPECT_ACCESSES("movd 0x70(%%rdi), %%xmm0", {read(kMiddle + 0x70, 4)});
+    EXPECT_ACCESSES("movq %%xmm1, 0xa0(%%rdi)", {write(kMiddle + 0xa0, 8)});
+    EXPECT_SAME("fldt 0x40(%%rdi)");
+    EXPECT_SAME("fildl 0x40(%%rdi)");
+    EXPECT_SAME("fnstcw 0x40(%%rdi)");
+    EXPECT_SAME("stmxcsr 0x40(%%rdi)");
+    EXPECT_SAME("fxsave 0x40(%%rdi)");
+    EXPECT_SAME("paddd 0x40(%%rdi), %%xmm2");
+    EXPECT_SAME("movq 0x40(%%rdi), %%mm3");
+    EXPECT_SAME("pextrw $3, %%xmm2, 0x40(%%rdi)");
+}
+
+// vmovdqu 0x40(%rdi), %ymm2 and its like: an assembler for an older processor does not know them.
+TEST_F(Mmio, AVX_loads_clear_what_the_processor_clears_and_masks_choose_the_elements)
+{
+    if (__builtin_cpu_supports("avx2") == 0) GTEST_SKIP() << "no AVX2 here";
+    std::array<std::uint8_t, 5> const load{0xc5, 0xfe, 0x6f, 0x57, 0x40};
+    EXPECT_EQ(same(load).size(), 4U);
+    std::array<std::uint8_t, 5> const load_half{0xc5, 0xfa, 0x6f, 0x57, 0x40};
+    EXPECT_EQ(same(load_half).size(), 2U);
+    std::array<std::uint8_t, 5> const store{0xc5, 0xfe, 0x7f, 0x57, 0x40};
+    EXPECT_EQ(same(store).size(), 4U);
+    // vmaskmovps %ymm2, %ymm3, 0x40(%rdi) with the second and the fifth element.
+    prepare = [](Registers& registers) {
+        for (std::size_t element = 0; element < 8; ++element) {
+            std::size_t const upper = element < 4 ? 160 + 16 * 3 : 576 + 16 * 3 - 16;
+            registers.vectors[upper + 4 * element + 3] = element == 1 || element == 4 ? 0x80 : 0;
+        }
+    };
+    std::array<std::uint8_t, 6> const masked{0xc4, 0xe2, 0x65, 0x2e, 0x57, 0x40};
+    EXPECT_EQ(same(masked), (Accesses{write(kMiddle + 0x44, 4), write(kMiddle + 0x50, 4)}));
+}
+
+TEST_F(Mmio, AVX_512_masks_choose_the_elements)
+{
+    if (__builtin_cpu_supports("avx512f") == 0) GTEST_SKIP() << "no AVX-512 here";
+    // vmovdqu64 0x40(%rdi), %zmm16 and back
+    std::array<std::uint8_t, 7> const load{0x62, 0xe1, 0xfe, 0x48, 0x6f, 0x47, 0x01};
+    EXPECT_EQ(same(load).size(), 8U);
+    std::array<std::uint8_t, 7> const store{0x62, 0xe1, 0xfe, 0x48, 0x7f, 0x47, 0x01};
+    EXPECT_EQ(same(store).size(), 8U);
+    prepare = [](Registers& registers) {  // k1: elements 1 and 3
+        unsigned size = 0;
+        unsigned offset = 0;
+        asm("cpuid" : "=a"(size), "=b"(offset) : "a"(0xd), "c"(5) : "edx");
+        registers.vectors[offset + 8] = 0x0a;
+        for (std::size_t i = 1; i < 8; ++i) registers.vectors[offset + 8 + i] = 0;
+    };
+    // vmovdqu64 %zmm16, 0x40(%rdi){%k1}; vmovdqu64 0x40(%rdi), %zmm16{%k1}
+    std::array<std::uint8_t, 7> const masked_store{0x62, 0xe1, 0xfe, 0x49, 0x7f, 0x47, 0x01};
+    EXPECT_EQ(same(masked_store), (Accesses{write(kMiddle + 0x48, 8), write(kMiddle + 0x58, 8)}));
+    std::array<std::uint8_t, 7> const masked_load{0x62, 0xe1, 0xfe, 0x49, 0x6f, 0x47, 0x01};
+    EXPECT_EQ(same(masked_load), (Accesses{read(kMiddle + 0x48, 8), read(kMiddle + 0x58, 8)}));
+    // vpcompressq %zmm16, 0x40(%rdi){%k1}: two elements, packed.
+    std::array<std::uint8_t, 7> const packed{0x62, 0xe2, 0xfd, 0x49, 0x8b, 0x47, 0x08};
+    EXPECT_EQ(same(packed), (Accesses{write(kMiddle + 0x40, 8), write(kMiddle + 0x48, 8)}));
+}
+
+TEST_F(Mmio, the_stack_takes_part)
+{
+    EXPECT_ACCESSES("pushq 0x10(%%rdi)", {read(kMiddle + 0x10, 8)});
+    EXPECT_ACCESSES("pushw 0x10(%%rdi)", {read(kMiddle + 0x10, 2)});
+    EXPECT_ACCESSES("popq 0x10(%%rdi)", {write(kMiddle + 0x10, 8)});
+}
+
+TEST_F(Mmio, operands_that_lie_in_pages_of_both_kinds_reach_both)
+{
+    // From plain memory into the device, and from the device into plain memory.
+    prepare = [](Registers& registers) {
+        registers.general[7] = reinterpret_cast<std::uint64_t>(Stage::device()) - 3;
+    };
+    EXPECT_ACCESSES("movq (%%rdi), %%rax", {read(0, 4), read(4, 1)});
+    EXPECT_ACCESSES("movq %%rax, (%%rdi)", {write(0, 4), write(4, 1)});
+    EXPECT_ACCESSES("orq %%rax, (%%rdi)", {read(0, 4), read(4, 1), write(0, 4), write(4, 1)});
+    EXPECT_SAME("movdqu (%%rdi), %%xmm3");
+    prepare = [](Registers& registers) {
+        registers.general[7] = reinterpret_cast<std::uint64_t>(Stage::device()) + 2 * kPage - 3;
+    };
+    EXPECT_ACCESSES("movq (%%rdi), %%rax", {read(2 * kPage - 3, 1), read(2 * kPage - 2, 2)});
+    EXPECT_SAME("movdqu %%xmm3, (%%rdi)");
+    // From one page of the device into the next: still one access.
+    prepare = [](Registers& registers) {
+        registers.general[7] = reinterpret_cast<std::uint64_t>(Stage::device()) + kPage - 4;
+    };
+    EXPECT_ACCESSES("movq (%%rdi), %%rax", {read(kPage - 4, 8)});
+}
+
+TEST_F(Mmio, strings_move_element_by_element_and_leave_the_registers_where_they_came_to)
+{
+    prepare = [](Registers& registers) {
+        registers.general[1] = 5;
+        registers.general[6] = registers.general[7] + 64;
+        registers.general[0] = 0x1111111111111111;
+    };
+    EXPECT_EQ(same(CODE("rep movsl")).size(), 10U);
+    EXPECT_EQ(same(CODE("rep stosw")).size(), 5U);
+    EXPECT_EQ(same(CODE("rep lodsb")).size(), 5U);
+    EXPECT_EQ(same(CODE("movsq")).size(), 2U);
+    EXPECT_EQ(same(CODE("stosb")).size(), 1U);
+    EXPECT_SAME("repe cmpsb");
+    EXPECT_SAME("repne cmpsb");
+    EXPECT_SAME("repe scasb");
+    EXPECT_SAME("repne scasl");
+    EXPECT_SAME("scasq");
+    EXPECT_SAME("cmpsw");
+    // Into the device from plain memory, across its end, and down.
+    prepare = [](Registers& registers) {
+        registers.general[1] = 64;
+        registers.general[6] = reinterpret_cast<std::uint64_t>(Stage::memory());
+        registers.general[7] = reinterpret_cast<std::uint64_t>(Stage::device()) + 2 * kPage - 32;
+    };
+    EXPECT_EQ(same(CODE("rep movsb")).size(), 32U);
+    EXPECT_EQ(same(CODE("rep stosb")).size(), 32U);
+    prepare = [](Registers& registers) {
+        registers.general[1] = 64;
+        registers.general[6] = reinterpret_cast<std::uint64_t>(Stage::memory()) + 512;
+        registers.general[7] = reinterpret_cast<std::uint64_t>(Stage::device()) + 32;
+        registers.flags |= 0x400;
+    };
+    EXPECT_SAME("rep movsb");
+    // More than are done at once.
+    prepare = [](Registers& registers) {
+        registers.general[1] = 2 * kPage;
+        registers.general[6] = reinterpret_cast<std::uint64_t>(Stage::memory());
+        registers.general[7] = reinterpret_cast<std::uint64_t>(Stage::device());
+        registers.general[0] = 0;
+    };
+    EXPECT_EQ(same(CODE("rep stosb")).size(), 2 * kPage);
+}
+
+TEST_F(Mmio, a_string_that_leaves_memory_faults_with_the_registers_of_that_element)
+{
+    auto start = prepared();
+    start.general[1] = 100;
+    start.general[6] = reinterpret_cast<std::uint64_t>(Stage::memory() + kPages * kPage) - 16;
+    start.general[7] = reinterpret_cast<std::uint64_t>(Stage::device());
+    auto const code = CODE("rep movsl");
+    auto const on_memory = stage.on_memory(code, start, 1);
+    auto const on_device = stage.on_device(code, start, 1);
+    EXPECT_EQ(on_memory.signal, SIGSEGV);
+    EXPECT_EQ(on_device.registers.general[1], 96U);
+    EXPECT_EQ(difference(on_memory, on_device), "");
+}
+
+TEST_F(Mmio, an_instruction_that_faults_by_itself_faults_after_its_read_and_changes_nothing)
+{
+    auto const code = CODE("divl 0x10(%%rdi)");
+    auto start = prepared();
+    start.general[2] = 0xffffffff;
+    auto const on_memory = stage.on_memory(code, start, 1);
+    auto const on_device = stage.on_device(code, start, 1);
+    EXPECT_EQ(on_memory.signal, SIGFPE);
+    EXPECT_EQ(difference(on_memory, on_device), "");
+    EXPECT_EQ(on_device.accesses, (Accesses{read(kMiddle + 0x10, 4)}));
+    // The stage still works.
+    EXPECT_SAME("addl 0x10(%%rdi), %%eax");
+}
+
+TEST_F(Mmio, what_the_bus_refuses_is_a_bus_error_and_changes_nothing)
+{
+    stage.refuse_accesses(true);
+    for (auto const code : {CODE("movl 0x10(%%rdi), %%eax"), CODE("movl %%eax, 0x10(%%rdi)"),
+                            CODE("lock orl $1, 0x10(%%rdi)"), CODE("movups %%xmm0, 0x10(%%rdi)"),
+                            CODE("rep stosb")}) {
+        auto start = prepared();
+        auto const outcome = stage.on_device(code, start, 1);
+        EXPECT_EQ(outcome.signal, SIGBUS);
+        EXPECT_EQ(outcome.registers.general, start.general);
+        EXPECT_TRUE(outcome.accesses.empty());
+    }
+}
+
+TEST_F(Mmio, what_the_mapping_forbids_reaches_no_device)
+{
+    stage.read_only(true);
+    for (auto const code :
+         {CODE("movl %%eax, 0x10(%%rdi)"), CODE("orl $1, 0x10(%%rdi)"), CODE("btsl %%ecx, (%%rdi)"),
+          CODE("movups %%xmm0, 0x10(%%rdi)"), CODE("popq 0x10(%%rdi)"), CODE("rep stosb")}) {
+        auto start = prepared();
+        start.general[1] = 5;
+        auto const outcome = stage.on_device(code, start, 1);
+        EXPECT_EQ(outcome.signal, SIGSEGV);
+        EXPECT_TRUE(outcome.accesses.empty());
+    }
+    EXPECT_SAME("movl 0x10(%%rdi), %%eax");
+}
+
+TEST_F(Mmio, what_cannot_be_carried_out_is_refused_and_touches_neither_device_nor_context)
+{
+    for (auto const code : {CODE("xsave 0x40(%%rdi)"), CODE("ljmp *0x10(%%rdi)")}) {
+        auto start = prepared();
+        auto const outcome = stage.on_device(code, start, 1);
+        EXPECT_TRUE(outcome.refused);
+        EXPECT_TRUE(outcome.accesses.empty());
+        EXPECT_EQ(outcome.registers.general, start.general);
+    }
+    std::array<std::uint8_t, 5> const lock_add{0xf0, 0x83, 0x47, 0x10, 0x01};
     EXPECT_EQ(describe_instruction(lock_add, 0x1000), "lock add dword ptr [rdi+0x10], 0x01");
 }
 
 TEST_F(Mmio, bytes_that_are_no_instruction_are_refused)
 {
-    ucontext_t context{};
-    auto const never = [](auto...) -> Result<std::uint64_t> { return fail(Errno::io); };
-    auto const never_write = [](auto...) -> Result<> { return fail(Errno::io); };
-    MmioTarget const target{.read = never, .write = never_write};
-    EXPECT_EQ(carry_out({}, context, target), Carried::refused);
+    EXPECT_EQ(make_plan({}).form, Plan::Form::unknown);
     std::array<std::uint8_t, 2> const half{0x48, 0x8b};
-    EXPECT_EQ(carry_out(half, context, target), Carried::refused);
+    EXPECT_EQ(make_plan(half).form, Plan::Form::unknown);
     EXPECT_EQ(describe_instruction(half, 0), "an instruction that cannot be decoded");
 }
 
+TEST_F(Mmio, code_that_changes_in_place_is_decoded_anew)
+{
+    // Both are run at the same address, in turns.
+    for (int round = 0; round < 3; ++round) {
+        EXPECT_ACCESSES("movl 0x10(%%rdi), %%eax", {read(kMiddle + 0x10, 4)});
+        EXPECT_ACCESSES("movl 0x20(%%rdi), %%eax", {read(kMiddle + 0x20, 4)});
+    }
+}
+
 }  // namespace
-}  // namespace pinfold::preload
+}  // namespace pinfold::preload::test

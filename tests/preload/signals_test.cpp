@@ -50,10 +50,10 @@ bool lies_in(siginfo_t const& info, char const* page)
 Signals::Verdict handle(siginfo_t const& info, ucontext_t&)
 {
     using Verdict = Signals::Verdict;
-    if (lies_in(info, closed_window)) return Verdict::refused;
-    if (!lies_in(info, window)) return Verdict::foreign;
-    return ::mprotect(window, kPage, PROT_READ | PROT_WRITE) == 0 ? Verdict::carried_out
-                                                                  : Verdict::foreign;
+    if (lies_in(info, closed_window)) return Verdict::becomes(SIGBUS, BUS_ADRERR, info.si_addr);
+    if (!lies_in(info, window)) return Verdict::foreign();
+    return ::mprotect(window, kPage, PROT_READ | PROT_WRITE) == 0 ? Verdict::carried_out()
+                                                                  : Verdict::foreign();
 }
 
 char* no_access_page()

@@ -1,0 +1,191 @@
+#include "preload/registers.hpp"
+
+#include <cpuid.h>
+#include <sys/auxv.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <array>
+#include <cstring>
+
+namespace pinfold::preload {
+namespace {
+
+// REG_* are in the order of mcontext's gregs, not of the encoding.
+constexpr std::array<std::int8_t, 16> kGregs{REG_RAX, REG_RCX, REG_RDX, REG_RBX, REG_RSP, REG_RBP,
+                                             REG_RSI, REG_RDI, REG_R8,  REG_R9,  REG_R10, REG_R11,
+                                             REG_R12, REG_R13, REG_R14, REG_R15};
+
+// A handler runs with the bases of the thread that it interrupted.
+std::uint64_t segment_base(Address::Segment segment)
+{
+    std::uint64_t base = 0;
+    static bool const instructions = (::getauxval(AT_HWCAP2) & 2U) != 0;  // HWCAP2_FSGSBASE
+    bool const fs = segment == Address::Segment::fs;
+    if (!instructions) {
+        constexpr int kGetFs = 0x1003;
+        constexpr int kGetGs = 0x1004;
+        (void)::syscall(SYS_arch_prctl, fs ? kGetFs : kGetGs, &base);
+    } else if (fs) {
+        asm("rdfsbase %0" : "=r"(base));
+    } else {
+        asm("rdgsbase %0" : "=r"(base));
+    }
+    return base;
+}
+
+// Where a component stands in an XSAVE area of the standard form.
+std::size_t component_offset(unsigned number)
+{
+    static std::array<std::size_t, 8> const offsets = [] {
+        std::array<std::size_t, 8> made{};
+        for (unsigned component = 2; component < made.size(); ++component) {
+            unsigned size = 0;
+            unsigned offset = 0;
+            unsigned rest[2];
+            if (__get_cpuid_count(0xd, component, &size, &offset, &rest[0], &rest[1]) != 0)
+                made[component] = offset;
+        }
+        return made;
+    }();
+    return offsets[number];
+}
+
+constexpr unsigned kSse = 1;
+constexpr unsigned kAvx = 2;
+constexpr unsigned kOpmask = 5;
+
+}  // namespace
+
+std::uint64_t low_bytes(std::uint64_t value, unsigned size)
+{
+    return size >= 8 ? value : value & ((std::uint64_t{1} << (8 * size)) - 1);
+}
+
+std::uint64_t sign_extended(std::uint64_t value, unsigned size)
+{
+    unsigned const unused = 64 - 8 * size;
+    return static_cast<std::uint64_t>(static_cast<std::int64_t>(value << unused) >> unused);
+}
+
+std::uint64_t Register::load(ucontext_t const& context) const
+{
+    return low_bytes(static_cast<std::uint64_t>(context.uc_mcontext.gregs[greg]) >> shift, size);
+}
+
+void Register::store(ucontext_t& context, std::uint64_t value) const
+{
+    auto& whole = context.uc_mcontext.gregs[greg];
+    if (size >= 4) {
+        whole = static_cast<greg_t>(low_bytes(value, size));
+        return;
+    }
+    std::uint64_t const mask = low_bytes(~std::uint64_t{0}, size) << shift;
+    whole = static_cast<greg_t>((static_cast<std::uint64_t>(whole) & ~mask) |
+                                ((value << shift) & mask));
+}
+
+std::optional<Register> general_register(ZydisRegister reg)
+{
+    auto const at = [](ZydisRegister whole, std::uint8_t size) {
+        return Register{kGregs[static_cast<std::size_t>(ZydisRegisterGetId(whole))], 0, size};
+    };
+    switch (ZydisRegisterGetClass(reg)) {
+        case ZYDIS_REGCLASS_GPR64: return at(reg, 8);
+        case ZYDIS_REGCLASS_GPR32: return at(reg, 4);
+        case ZYDIS_REGCLASS_GPR16: return at(reg, 2);
+        case ZYDIS_REGCLASS_GPR8: break;
+        default: return std::nullopt;
+    }
+    if (reg >= ZYDIS_REGISTER_AH && reg <= ZYDIS_REGISTER_BH)
+        return Register{kGregs[static_cast<std::size_t>(reg - ZYDIS_REGISTER_AH)], 8, 1};
+    return at(ZydisRegisterGetLargestEnclosing(ZYDIS_MACHINE_MODE_LONG_64, reg), 1);
+}
+
+std::optional<Address> Address::of(ZydisDecodedInstruction const& instruction,
+                                   ZydisDecodedOperand const& operand)
+{
+    auto const& mem = operand.mem;
+    if (mem.type != ZYDIS_MEMOP_TYPE_MEM) return std::nullopt;
+    Address address;
+    address.narrow = instruction.address_width == 32;
+    address.displacement = mem.disp.has_displacement ? mem.disp.value : 0;
+    if (mem.segment == ZYDIS_REGISTER_FS) address.segment = Segment::fs;
+    if (mem.segment == ZYDIS_REGISTER_GS) address.segment = Segment::gs;
+    if (mem.base == ZYDIS_REGISTER_RIP || mem.base == ZYDIS_REGISTER_EIP) {
+        address.base = REG_RIP;
+        address.displacement += instruction.length;
+    } else if (mem.base != ZYDIS_REGISTER_NONE) {
+        auto const base = general_register(mem.base);
+        if (!base) return std::nullopt;
+        address.base = base->greg;
+    }
+    if (mem.index != ZYDIS_REGISTER_NONE) {
+        auto const index = general_register(mem.index);
+        if (!index) return std::nullopt;
+        address.index = index->greg;
+        address.scale = mem.scale;
+    }
+    return address;
+}
+
+Vaddr Address::in(ucontext_t const& context) const
+{
+    auto const greg = [&](std::int8_t number) {
+        return static_cast<std::uint64_t>(context.uc_mcontext.gregs[number]);
+    };
+    auto linear = static_cast<std::uint64_t>(displacement);
+    if (base >= 0) linear += greg(base);
+    if (index >= 0) linear += greg(index) * scale;
+    if (narrow) linear = low_bytes(linear, 4);
+    if (segment != Segment::flat) linear += segment_base(segment);
+    return Vaddr{linear};
+}
+
+VectorState::VectorState(ucontext_t& context)
+{
+    // What the kernel says of the area stands in bytes of it that no component uses.
+    struct Software {
+        std::uint32_t magic, extended_size;
+        std::uint64_t components;
+    };
+    constexpr std::size_t kSoftware = 464;
+    constexpr std::uint32_t kMagic = 0x46505853;
+    constexpr std::uint64_t kInstructions = 0xe7;  // not the protection keys, not AMX
+    auto* const area = reinterpret_cast<std::byte*>(context.uc_mcontext.fpregs);
+    if (area == nullptr) return;
+    Software software;
+    std::memcpy(&software, area + kSoftware, sizeof software);
+    if (software.magic != kMagic) return;
+    area_ = area;
+    components_ = static_cast<std::uint32_t>(software.components & kInstructions);
+}
+
+std::byte const* VectorState::component(unsigned number) const
+{
+    constexpr std::size_t kHeader = 512;
+    constexpr std::size_t kSseOffset = 160;
+    std::uint64_t present = 0;
+    if (area_ == nullptr) return nullptr;
+    std::memcpy(&present, area_ + kHeader, sizeof present);
+    bool const there = (present & components_ & (std::uint64_t{1} << number)) != 0;
+    if (!there) return nullptr;
+    return area_ + (number == kSse ? kSseOffset : component_offset(number));
+}
+
+std::uint64_t VectorState::opmask(unsigned id) const
+{
+    std::uint64_t value = 0;
+    auto const* const masks = component(kOpmask);
+    if (masks != nullptr) std::memcpy(&value, masks + std::size_t{8} * id, sizeof value);
+    return value;
+}
+
+std::uint8_t VectorState::ymm_byte(unsigned id, unsigned at) const
+{
+    auto const* const half = component(at < 16 ? kSse : kAvx);
+    if (half == nullptr) return 0;
+    return static_cast<std::uint8_t>(half[std::size_t{16} * id + at % 16]);
+}
+
+}  // namespace pinfold::preload

@@ -1,0 +1,152 @@
+// Random instructions with a memory operand, of the whole instruction set that this processor has:
+// what they do on a device must be what they do on memory, and where they fault they must fault
+// alike.
+#include <Zydis/Zydis.h>
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+#include <gtest/gtest.h>
+
+#include <cstring>
+#include <map>
+
+#include "instruction_stage.hpp"
+#include "preload/instruction.hpp"
+
+namespace pinfold::preload::test {
+namespace {
+
+class Generator {
+public:
+    explicit Generator(std::mt19937_64& random) : random_{random} {}
+
+    // Bytes that may be one instruction.
+    std::vector<std::uint8_t> next()
+    {
+        code_.clear();
+        switch (pick(4)) {
+            case 0: legacy(0); break;
+            case 1: legacy(1 + pick(3)); break;
+            case 2: vex(); break;
+            default: evex(); break;
+        }
+        operand();
+        for (int i = 0; i < 4; ++i) byte(random_());
+        return code_;
+    }
+
+private:
+    std::uint64_t pick(std::uint64_t choices) { return random_() % choices; }
+    void byte(std::uint64_t value) { code_.push_back(static_cast<std::uint8_t>(value)); }
+
+    void legacy(std::uint64_t map)
+    {
+        constexpr std::array<std::uint8_t, 3> kMandatory{0x66, 0xf2, 0xf3};
+        if (pick(2) == 0) byte(kMandatory[pick(3)]);
+        if (pick(8) == 0) byte(0xf0);
+        if (pick(2) == 0) byte(0x40 | (pick(2) << 3) | (pick(2) << 2));  // REX.W, REX.R
+        if (map >= 1) byte(0x0f);
+        if (map == 2) byte(0x38);
+        if (map == 3) byte(0x3a);
+        byte(random_());
+    }
+    void vex()
+    {
+        byte(0xc4);
+        byte(0x60 | (pick(2) << 7) | (1 + pick(3)));
+        byte(random_());
+        byte(random_());
+    }
+    void evex()
+    {
+        constexpr std::array<std::uint8_t, 5> kMaps{1, 2, 3, 5, 6};
+        byte(0x62);
+        byte(0x60 | (pick(2) << 7) | (pick(2) << 4) | kMaps[pick(5)]);
+        byte(random_() | 0x04);
+        byte(random_() | 0x08);
+        byte(random_());
+    }
+    // [rdi + disp8], [rdi + r9 * scale + disp8] or [rip + disp32]; with REX.X for r9 only where
+    // the prefixes above left it out, the index is rcx, which may lead anywhere.
+    void operand()
+    {
+        std::uint64_t const reg = pick(8) << 3;
+        if (pick(8) == 0) {
+            byte(reg | 5);
+            std::int32_t const away = 0x1000 + 0x1000 + static_cast<std::int32_t>(pick(4096)) - 64;
+            for (int shift = 0; shift < 32; shift += 8)
+                byte(static_cast<std::uint32_t>(away) >> shift);
+        } else {
+            byte(0x40 | reg | 7);
+            byte(random_());
+        }
+    }
+
+    std::mt19937_64& random_;
+    std::vector<std::uint8_t> code_;
+};
+
+struct Instruction {
+    std::string name;
+    unsigned length = 0;
+    std::uint64_t flags = 0;  // those that it does not leave undefined
+};
+
+// nullopt: it is none, has no memory operand, or would take the stage apart (segment registers,
+// branches, memory at an address of its own).
+std::optional<Instruction> admissible(std::span<std::uint8_t const> code)
+{
+    ZydisDecoder decoder;
+    ZydisDecodedInstruction instruction;
+    std::array<ZydisDecodedOperand, ZYDIS_MAX_OPERAND_COUNT> operands;
+    (void)ZydisDecoderInit(&decoder, ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64);
+    if (ZYAN_FAILED(ZydisDecoderDecodeFull(&decoder, code.data(), code.size(), &instruction,
+                                           operands.data())))
+        return std::nullopt;
+    if (instruction.meta.branch_type != ZYDIS_BRANCH_TYPE_NONE ||
+        instruction.mnemonic == ZYDIS_MNEMONIC_MOVDIR64B)
+        return std::nullopt;
+    if (make_plan(code).form == Plan::Form::unknown) return std::nullopt;
+    std::uint64_t const undefined =
+        instruction.cpu_flags == nullptr ? 0 : instruction.cpu_flags->undefined;
+    return Instruction{ZydisMnemonicGetString(instruction.mnemonic), instruction.length,
+                       ~undefined};
+}
+
+TEST(MmioRandom, an_instruction_on_a_device_does_what_it_does_on_memory)
+{
+    unsigned const seed = std::random_device{}();
+    SCOPED_TRACE(fmt::format("seed {}", seed));
+    std::mt19937_64 random{seed};
+    Generator generator{random};
+    Stage stage;
+    std::map<std::string, unsigned> ran;
+    unsigned trapped = 0;
+    for (unsigned round = 0; round < 60000 && !testing::Test::HasFailure(); ++round) {
+        auto const bytes = generator.next();
+        auto const instruction = admissible(bytes);
+        if (!instruction) continue;
+        std::span const code{bytes.data(), instruction->length};
+        auto start = Stage::registers(random);
+        // Near an edge of the device, now and then.
+        if (random() % 4 == 0)
+            start.general[7] = reinterpret_cast<std::uint64_t>(Stage::device()) +
+                               random() % 3 * kPage - 128 + random() % 160;
+        if (random() % 2 == 0) start.general[7] &= ~std::uint64_t{63};
+        auto const on_memory = stage.on_memory(code, start, round);
+        auto const on_device = stage.on_device(code, start, round);
+        EXPECT_EQ(difference(on_memory, on_device, instruction->flags), "")
+            << fmt::format("{:02x}: ", fmt::join(code, " ")) << describe_instruction(code, 0)
+            << (on_device.refused ? " was refused" : "")
+            << fmt::format("\nrdi {:x}, signal {}, {} accesses", start.general[7], on_memory.signal,
+                           on_device.accesses.size());
+        trapped += !on_device.accesses.empty();
+        if (on_memory.signal == 0) ++ran[instruction->name];
+    }
+    EXPECT_GT(trapped, 500U);
+    EXPECT_GT(ran.size(), 200U);
+    RecordProperty("instructions", static_cast<int>(ran.size()));
+    fmt::print("{} different instructions, {} trapped\n", ran.size(), trapped);
+}
+
+}  // namespace
+}  // namespace pinfold::preload::test
