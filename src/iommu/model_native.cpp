@@ -25,7 +25,7 @@ Result<std::unique_ptr<Domain>> create_domain(Iommu const& iommu,
 {
     Iommu::Options const& options = iommu.options();
     Iova const last{~std::uint64_t{0} >> (64 - options.address_width)};
-    return std::make_unique<NativeDomain>(iommu, IovaRange{Iova{0}, last}, options.page_sizes);
+    return NativeDomain::create(iommu, IovaRange{Iova{0}, last}, options.page_sizes);
 }
 
 }  // namespace

@@ -1,29 +1,75 @@
 #include "iommu/native_domain.hpp"
 
-namespace pinfold::iommu {
+#include <bit>
+#include <utility>
 
-NativeDomain::NativeDomain(Iommu const& iommu, IovaRange aperture, PageSizes page_sizes)
-    : Domain{iommu}, aperture_{aperture}, page_sizes_{page_sizes}
+#include "base/read_section.hpp"
+
+namespace pinfold::iommu {
+namespace {
+
+// What a gather remembers of the index is a moment; all that went until then may be freed once the
+// gather's readers are gone, whoever took it away.
+Retired packed(native::Index::Mark mark)
+{
+    return {std::uint64_t{mark.tables} << 32 | mark.lines, std::uint64_t{mark.roots} << 32 | 1};
+}
+native::Index::Mark unpacked(Retired retired)
+{
+    return {static_cast<std::uint32_t>(retired.first),
+            static_cast<std::uint32_t>(retired.first >> 32),
+            static_cast<std::uint32_t>(retired.count >> 32)};
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Domain>> NativeDomain::create(Iommu const& iommu, IovaRange aperture,
+                                                     PageSizes page_sizes)
+{
+    auto const width = static_cast<unsigned>(std::bit_width(aperture.last.raw()));
+    auto index = TRY(native::Index::create(width));
+    return std::unique_ptr<Domain>{new NativeDomain{iommu, aperture, page_sizes, std::move(index)}};
+}
+
+NativeDomain::NativeDomain(Iommu const& iommu, IovaRange aperture, PageSizes page_sizes,
+                           std::unique_ptr<native::Index> index)
+    : Domain{iommu}, aperture_{aperture}, page_sizes_{page_sizes}, index_{std::move(index)}
 {
 }
 
 NativeDomain::~NativeDomain() { detach_endpoints(); }
 
-std::optional<Domain::Leaf> NativeDomain::walk(Iova iova) const
+LeafCounts NativeDomain::leaves() const
 {
-    auto const entry = index_.find(iova);
-    if (!entry) return std::nullopt;
-    return Leaf{entry->iova, entry->paddr, entry->prot};
+    std::lock_guard const lock{mutex_};
+    return index_->sizes();
 }
 
-// EOVERFLOW: a range wraps; ERANGE: outside the aperture; EADDRINUSE.
+std::uint64_t NativeDomain::table_bytes() const
+{
+    std::lock_guard const lock{mutex_};
+    return index_->bytes_in_use();
+}
+
+// The section is for the thread that maps here: a neighbour's map may replace a node of both.
+std::optional<Domain::Leaf> NativeDomain::walk(Iova iova) const
+{
+    ReadSection const section;
+    auto const mapping = index_->find(iova);
+    if (!mapping) return std::nullopt;
+    return Leaf{mapping->iova, mapping->paddr(), mapping->prot()};
+}
+
+// EOVERFLOW: a range wraps; ERANGE: outside the aperture; EADDRINUSE. What a map replaces waits for
+// the next sync of any gather.
 Result<> NativeDomain::map_range(Iova iova, Paddr paddr, std::uint64_t size, Prot prot,
                                  std::uint64_t& mapped, Gather&)
 {
     auto const range = TRY(IovaRange::of(iova, size));
     TRY(PaddrRange::of(paddr, size));
     if (!aperture_.contains(range)) return fail(Errno::range);
-    TRY(index_.map(range, paddr, prot));
+    std::lock_guard const lock{mutex_};
+    TRY(index_->map(range, native::Entry::leaf(iova, paddr, prot)));
     mapped = size;
     return {};
 }
@@ -35,10 +81,19 @@ std::uint64_t NativeDomain::unmap_range(Iova iova, std::uint64_t size, Gather& g
     auto const range = IovaRange::of(iova, size);
     if (!range || !aperture_.contains(*range)) return 0;
     gather.leaves = gather.leaves | PageSizes{page_sizes_.smallest().bytes()};
-    if (removed == nullptr) return index_.unmap(*range);
-    return leaf_by_leaf(iova, size, *removed, [&](Iova from, std::uint64_t most) {
-        return index_.unmap({from, from + (most - 1)});
+    std::lock_guard const lock{mutex_};
+    std::uint64_t const bytes = index_->unmap(*range, [&](native::Mapping const& gone) {
+        if (removed != nullptr) removed->add({gone.iova.start, gone.paddr(), gone.iova.size()});
     });
+    if (bytes != 0) gather.retired = packed(index_->mark());
+    return bytes;
+}
+
+void NativeDomain::release(Retired retired)
+{
+    if (retired.count == 0) return;
+    std::lock_guard const lock{mutex_};
+    index_->release(unpacked(retired));
 }
 
 }  // namespace pinfold::iommu

@@ -2,6 +2,9 @@
 // is unmapped as a whole.
 #pragma once
 
+#include <memory>
+#include <mutex>
+
 #include "iommu/domain.hpp"
 #include "native/index.hpp"
 
@@ -9,14 +12,16 @@ namespace pinfold::iommu {
 
 class NativeDomain final : public Domain {
 public:
-    NativeDomain(Iommu const& iommu, IovaRange aperture, PageSizes page_sizes);
+    // ENOMEM.
+    static Result<std::unique_ptr<Domain>> create(Iommu const& iommu, IovaRange aperture,
+                                                  PageSizes page_sizes);
     ~NativeDomain() override;
 
     PageSizes page_sizes() const override { return page_sizes_; }
     IovaRange aperture() const override { return aperture_; }
     std::string_view format() const override { return "native index"; }
-    LeafCounts leaves() const override { return index_.sizes(); }
-    std::uint64_t table_bytes() const override { return index_.bytes(); }
+    LeafCounts leaves() const override;
+    std::uint64_t table_bytes() const override;
     std::optional<Leaf> walk(Iova iova) const override;
 
     // Accesses are the processor's own, and coherent.
@@ -27,12 +32,16 @@ protected:
                        Gather& gather) override;
     std::uint64_t unmap_range(Iova iova, std::uint64_t size, Gather& gather,
                               Runs* removed) override;
-    void release(Retired) override {}
+    void release(Retired retired) override;
 
 private:
+    NativeDomain(Iommu const& iommu, IovaRange aperture, PageSizes page_sizes,
+                 std::unique_ptr<native::Index> index);
+
     IovaRange aperture_;
     PageSizes page_sizes_;
-    native::Index index_;
+    mutable std::mutex mutex_;  // of who changes the index, and of the counts
+    std::unique_ptr<native::Index> index_;
 };
 
 }  // namespace pinfold::iommu

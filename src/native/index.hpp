@@ -1,59 +1,269 @@
-// Our own translation index, for hosts that have no IOMMU hardware to please: an ordered map of
-// what was mapped, one entry for each map call. An entry is to this index what a leaf is to a page
-// table: it goes as a whole.
+// Our own translation index, for hosts that have no IOMMU hardware to please. The radix is the
+// index of mappings too: there is no ordered tree beside it, and map, unmap and look-up cost the
+// same among one mapping and a million. A mapping of any size is one entry per slot that it fills
+// and a line at each end that fills none (entry.hpp, nodes.hpp, shape.hpp).
 //
-// Thread safety: any thread, any time. A reader gets a copy of one entry as it was at one moment.
+// A mapping goes as a whole, unless it is cut first.
+//
+// Thread safety: look-ups from any thread, without a lock and without waiting, as long as what they
+// saw cannot be released under them: inside a section that ends before release() is called. All
+// else by one thread at a time. Nothing here waits for readers; the caller does, between what takes
+// away and release().
 #pragma once
 
-#include <absl/container/btree_map.h>
-
+#include <algorithm>
 #include <array>
+#include <atomic>
 #include <cstdint>
-#include <mutex>
+#include <memory>
 #include <optional>
+#include <type_traits>
 
 #include "base/address.hpp"
+#include "base/function_ref.hpp"
 #include "base/prot.hpp"
 #include "base/range.hpp"
 #include "base/result.hpp"
+#include "native/arena.hpp"
+#include "native/entry.hpp"
+#include "native/memory.hpp"
+#include "native/nodes.hpp"
+#include "native/shape.hpp"
 
 namespace pinfold::native {
 
-class Index {
+struct Mapping {
+    IovaRange iova;
+    Entry entry;
+
+    Prot prot() const { return entry.prot(); }
+    Paddr paddr() const { return entry.paddr(iova.start); }  // where iova.start leads
+};
+
+template <class S>
+class BasicIndex {
 public:
-    struct Entry {
-        IovaRange iova;
-        Paddr paddr;  // where iova.start leads
-        Prot prot;
+    // For IOVAs of up to `width` bits. ENOMEM.
+    static Result<std::unique_ptr<BasicIndex>> create(unsigned width = pinfold::native::width<S>(),
+                                                      Memory& memory = Memory::system());
+    ~BasicIndex();
+    BasicIndex(BasicIndex const&) = delete;
+    BasicIndex& operator=(BasicIndex const&) = delete;
+
+    // What translates `iova`: a leaf, or the empty entry.
+    Entry entry(Iova iova) const { return look<false>(iova).entry; }
+    // The whole mapping that `iova` belongs to.
+    std::optional<Mapping> find(Iova iova) const;
+    // The first mapping that touches `range`, for the writer. 0: none.
+    Id first_in(IovaRange range) const;
+    // For the writer. 0: not mapped.
+    Id id_at(Iova iova) const { return look<true>(iova).id; }
+    Mapping mapping(Id id) const { return mapping_of(record(id)); }
+    // Two words of the caller's for each mapping; 0 at first.
+    std::array<std::uint64_t, 2>& tag(Id id) { return record(id).tag; }
+
+    // A new mapping, all or nothing. EADDRINUSE: something is mapped in `iova`. ENOMEM. REQUIRES:
+    // whole pages of 4 KiB, within the width; `leaf` is one.
+    Result<Id> map(IovaRange iova, Entry leaf);
+
+    // Takes a mapping away. It is the reader's until release().
+    void remove(Id id);
+    // Takes mappings away from range.start on, up to the range's end or the first hole, and shows
+    // each; returns their bytes: more than the range has if the last one reaches beyond (0 stands
+    // for 2^64). 0 also if a mapping has range.start inside it. Cannot fail.
+    std::uint64_t unmap(IovaRange range, FunctionRef<void(Mapping const&)> removed);
+    // Makes two mappings of the one that holds both `at` and the byte before; nothing if there is
+    // none. ENOMEM: nothing has changed. REQUIRES: a multiple of 4 KiB.
+    Result<> cut(Iova at);
+    // A moment in the life of the index: all that was taken away or replaced until then.
+    struct Mark {
+        std::uint32_t lines = 0;
+        std::uint32_t tables = 0;
+        std::uint32_t roots = 0;
     };
+    Mark mark() const;
+    // What was taken away or replaced until `upto` may be used anew; no matter if it was released
+    // before. REQUIRES: no reader is left that looked before that moment.
+    void release(Mark upto);
+    void release() { release(mark()); }
 
-    // EADDRINUSE: something is mapped in `iova`; nothing changes.
-    Result<> map(IovaRange iova, Paddr paddr, Prot prot);
-
-    // Takes entries away from range.start on, up to the range's end or the first hole, and returns
-    // their bytes: more than the range has if the last entry reaches beyond. 0: a hole, or a place
-    // inside an entry.
-    std::uint64_t unmap(IovaRange range);
-
-    // nullopt: not mapped.
-    std::optional<Entry> find(Iova iova) const;
-
-    // Entries by log2 of their size, rounded down.
-    std::array<std::uint64_t, 64> sizes() const;
-    std::uint64_t bytes() const;  // of memory that the index takes, about
+    std::uint64_t mappings() const { return mappings_; }
+    // Mappings by log2 of their size, rounded down.
+    std::array<std::uint64_t, 64> const& sizes() const { return sizes_; }
+    // Of nodes and records that are in use, and of memory that is kept for more.
+    std::uint64_t bytes_in_use() const;
+    std::uint64_t bytes_held() const;
 
 private:
-    struct Value {
-        Iova last;
-        Paddr paddr;
-        Prot prot;
+    template <unsigned kLevel>
+    using TableAt = Table<S::kTableLg2[kLevel]>;
+    using Root = TableAt<2>;
+    using Top = TableAt<3>;
+    template <unsigned kLevel>
+    using SegmentsAt = std::conditional_t<kLevel == 1, Narrow, Wide>;
+    template <unsigned kLevel>
+    static constexpr unsigned kSlotLg2 = slot_lg2<S, kLevel>();
+    // The bits of an address below a slot's block; those of all the index's bits for kLevels.
+    template <unsigned kLevel>
+    static constexpr std::uint64_t low_mask()
+    {
+        return kSlotLg2<kLevel> == 64 ? ~std::uint64_t{0}
+                                      : (std::uint64_t{1} << (kSlotLg2<kLevel> % 64)) - 1;
+    }
+
+    struct Place {
+        Entry entry;
+        Id id = 0;
     };
-    using Entries = absl::btree_map<Iova, Value>;
+    // A piece of a mapping, in bytes, both ends inclusive.
+    struct Piece {
+        std::uint64_t first;
+        std::uint64_t last;
+        Entry entry;
+        Id id = 0;
+    };
+    // What one slot holds while it is rebuilt: a full node's lanes, one of them cut, and a new one.
+    struct Pieces {
+        std::array<Piece, 6> list;
+        unsigned count = 0;
 
-    Entries::const_iterator at_or_before(Iova iova) const;
+        void add(Piece piece) { list[count++] = piece; }
+        Piece const* begin() const { return list.data(); }
+        Piece const* end() const { return list.data() + count; }
+    };
 
-    mutable std::mutex mutex_;  // not a shared one: readers in turns would starve the writer
-    Entries entries_;
+    explicit BasicIndex(Memory& memory) : memory_{memory}, lines_{memory}, tables_{memory} {}
+
+    static Mapping mapping_of(Record const& record);
+    Record& record(Id id) const { return *reinterpret_cast<Record*>(lines_.at(id)); }
+
+    template <bool kWithId>
+    Place look(Iova iova) const;
+    template <bool kWithId, unsigned kLevel>
+    Place look_in(TableAt<kLevel> const& table, std::uint64_t raw) const;
+
+    std::uint64_t root_bytes() const;
+    bool reserve(IovaRange range);
+    bool reserve_roots(unsigned count);
+    Root* take_root();
+    void give_back(Root* root);
+    bool empty(IovaRange range) const;
+    void put(Piece const& piece);
+    void count(IovaRange range, int change);
+
+    // index_write.hpp
+    template <unsigned kLevel>
+    bool empty_in(TableAt<kLevel> const& table, std::uint64_t first, std::uint64_t last) const;
+    template <unsigned kLevel>
+    bool part_empty(TableAt<kLevel> const& table, std::size_t slot, std::uint64_t first,
+                    std::uint64_t last) const;
+    template <unsigned kLevel>
+    bool slots_empty(TableAt<kLevel> const& table, std::size_t slot, std::size_t end) const;
+    template <unsigned kLevel>
+    void put_in(TableAt<kLevel>& table, Piece const& piece);
+    template <unsigned kLevel>
+    void put_part(TableAt<kLevel>& table, std::size_t slot, Piece const& piece);
+    template <unsigned kLevel>
+    void fill(TableAt<kLevel>& table, std::size_t slot, std::size_t end, Piece const& piece);
+    template <unsigned kLevel>
+    void clear(TableAt<kLevel>& table, std::size_t slot, std::size_t end, Piece const& piece);
+    template <unsigned kLevel>
+    void set(TableAt<kLevel>& table, std::size_t slot, Entry entry);
+    template <unsigned kLevel>
+    Entry build(Pieces const& pieces);
+    template <unsigned kLevel>
+    Pieces pieces_of(SegmentsAt<kLevel> const& node, std::uint64_t block) const;
+    template <unsigned kLevel>
+    void remove_in(TableAt<kLevel>& table, Piece const& piece);
+    template <unsigned kLevel>
+    void remove_part(TableAt<kLevel>& table, std::size_t slot, Piece const& piece);
+    template <unsigned kLevel>
+    void retire_node(Entry node);
+    template <unsigned kLevel>
+    void break_at(TableAt<kLevel>& table, std::uint64_t at);
+    template <unsigned kLevel>
+    void relabel_in(TableAt<kLevel>& table, Piece const& piece, Id id);
+    template <unsigned kLevel>
+    void relabel_part(TableAt<kLevel>& table, std::size_t slot, Piece const& piece, Id id);
+    template <unsigned kLevel>
+    Id first_in(TableAt<kLevel> const& table, std::uint64_t first, std::uint64_t last) const;
+    template <unsigned kLevel>
+    Id first_in_slot(TableAt<kLevel> const& table, std::size_t slot, std::uint64_t first,
+                     std::uint64_t last) const;
+    template <unsigned kLevel>
+    TableAt<kLevel>* take_table();
+
+    Root* root_ = nullptr;  // of the lowest window: it is always there
+    Top* top_ = nullptr;    // nullptr: there is but one window
+    Memory& memory_;
+    Arena<sizeof(Record)> lines_;  // records and segments
+    Arena<std::max(sizeof(TableAt<0>), sizeof(TableAt<1>))> tables_;
+    Root* spare_roots_ = nullptr;
+    Root* retired_roots_ = nullptr;  // in the order in which they went
+    std::uint32_t retired_root_count_ = 0;
+    std::uint32_t roots_retired_ever_ = 0;
+    std::uint64_t root_groups_ = 0;  // of slots in roots and the top that are not all empty
+    std::uint64_t mappings_ = 0;
+    std::array<std::uint64_t, 64> sizes_{};
 };
+
+template <class S>
+template <bool kWithId>
+inline auto BasicIndex<S>::look(Iova iova) const -> Place
+{
+    std::uint64_t const raw = iova.raw();
+    if (raw >> kSlotLg2<3> == 0) [[likely]]
+        return look_in<kWithId, 2>(*root_, raw);
+    if (top_ == nullptr) return {};
+    return look_in<kWithId, 3>(*top_, raw);
+}
+
+template <class S>
+template <bool kWithId, unsigned kLevel>
+inline auto BasicIndex<S>::look_in(TableAt<kLevel> const& table, std::uint64_t raw) const -> Place
+{
+    std::size_t const slot = (raw >> kSlotLg2<kLevel>)&(TableAt<kLevel>::kSlots - 1);
+    Entry const entry = table.at(slot);
+    if constexpr (kLevel > 0) {
+        if (!entry.final()) {
+            if (entry.table())
+                return look_in<kWithId, kLevel - 1>(*entry.node<TableAt<kLevel - 1>>(), raw);
+            if constexpr (S::kLanes[kLevel] != 0) {
+                auto const page = (raw >> kPageLg2) & ((1U << (kSlotLg2<kLevel> - kPageLg2)) - 1);
+                auto const& node = *entry.node<SegmentsAt<kLevel>>();
+                using Page = decltype(node.first[0].load());
+                if constexpr (!kWithId) return {node.find(static_cast<Page>(page))};
+                unsigned const lane = node.lane_of(static_cast<Page>(page));
+                if (lane == node.ids.size()) return {};
+                return {Entry{node.entries[lane].load(std::memory_order_relaxed)},
+                        node.ids[lane].load(std::memory_order_acquire)};
+            }
+        }
+    }
+    if constexpr (!kWithId) return {entry};
+    return entry.empty() ? Place{} : Place{entry, table.id(slot)};
+}
+
+template <class S>
+inline Mapping BasicIndex<S>::mapping_of(Record const& record)
+{
+    return {{Iova{record.start.load(std::memory_order_acquire)},
+             Iova{record.last.load(std::memory_order_acquire)}},
+            Entry{record.entry.load(std::memory_order_acquire)}};
+}
+
+// A cut gives the slots new ids first and shortens the record then: who had the old id looks again.
+template <class S>
+inline std::optional<Mapping> BasicIndex<S>::find(Iova iova) const
+{
+    while (Id const id = id_at(iova)) {
+        Mapping const found = mapping(id);
+        if (found.iova.contains(iova)) return found;
+    }
+    return std::nullopt;
+}
+
+using Index = BasicIndex<FullShape>;
+extern template class BasicIndex<FullShape>;
 
 }  // namespace pinfold::native

@@ -2,132 +2,170 @@
 
 #include <gtest/gtest.h>
 
-#include <atomic>
-#include <random>
-#include <thread>
+#include "native/model.hpp"
 
 namespace pinfold::native {
 namespace {
+
+constexpr std::uint64_t k2M_ = 0x20'0000;
+constexpr std::uint64_t k1G_ = 0x4000'0000;
+constexpr std::uint64_t kWindow = std::uint64_t{1} << 48;
+constexpr std::uint64_t kTop = ~std::uint64_t{0};
 
 constexpr IovaRange range(std::uint64_t start, std::uint64_t last)
 {
     return {Iova{start}, Iova{last}};
 }
 
-TEST(Index, an_entry_is_found_by_each_of_its_addresses_and_by_no_other)
+class IndexTest : public testing::Test {
+protected:
+    Result<Id> map(IovaRange iova, Paddr paddr, Prot prot = Prot::read)
+    {
+        return index.map(iova, Entry::leaf(iova.start, paddr, prot));
+    }
+    std::uint64_t unmap(IovaRange iova)
+    {
+        gone.clear();
+        std::uint64_t const bytes =
+            index.unmap(iova, [&](Mapping const& mapping) { gone.push_back(mapping); });
+        index.release();
+        return bytes;
+    }
+    std::unique_ptr<Index> const made = Index::create().value();
+    Index& index = *made;
+    std::vector<Mapping> gone;
+};
+
+TEST_F(IndexTest, a_mapping_is_found_by_each_of_its_addresses_and_by_no_other)
 {
-    Index index;
-    ASSERT_TRUE(index.map(range(0x1000, 0x3fff), Paddr{0x9000}, Prot::read));
-    EXPECT_FALSE(index.find(Iova{0xfff}));
+    ASSERT_TRUE(map(range(0x1000, 0x3fff), Paddr{0x9000}));
+    EXPECT_TRUE(index.entry(Iova{0xfff}).empty());
+    EXPECT_TRUE(index.entry(Iova{0x4000}).empty());
     EXPECT_FALSE(index.find(Iova{0x4000}));
     for (std::uint64_t const iova : {0x1000ULL, 0x2345ULL, 0x3fffULL}) {
-        auto const entry = index.find(Iova{iova});
-        ASSERT_TRUE(entry);
-        EXPECT_EQ(entry->iova, range(0x1000, 0x3fff));
-        EXPECT_EQ(entry->paddr, Paddr{0x9000});
-        EXPECT_EQ(entry->prot, Prot::read);
+        auto const found = index.find(Iova{iova});
+        ASSERT_TRUE(found);
+        EXPECT_EQ(found->iova, range(0x1000, 0x3fff));
+        EXPECT_EQ(found->paddr(), Paddr{0x9000});
+        EXPECT_EQ(found->prot(), Prot::read);
+        EXPECT_EQ(index.entry(Iova{iova}).paddr(Iova{iova}), Paddr{0x8000 + iova});
     }
 }
 
-TEST(Index, an_overlap_from_any_side_is_EADDRINUSE)
+TEST_F(IndexTest, an_overlap_from_any_side_is_EADDRINUSE)
 {
-    Index index;
-    ASSERT_TRUE(index.map(range(0x1000, 0x3fff), Paddr{0x9000}, Prot::read));
-    for (auto const other : {range(0x3fff, 0x4fff), range(0, 0x1000), range(0x2000, 0x2fff),
-                             range(0, 0x8000), range(0x1000, 0x3fff)})
-        EXPECT_EQ(index.map(other, Paddr{0}, Prot::read), fail(Errno::addrinuse));
-    EXPECT_TRUE(index.map(range(0x4000, 0x4fff), Paddr{0}, Prot::read));
-    EXPECT_TRUE(index.map(range(0, 0xfff), Paddr{0}, Prot::read));
+    ASSERT_TRUE(map(range(0x1000, 0x3fff), Paddr{0x9000}));
+    for (auto const other :
+         {range(0x3000, 0x4fff), range(0, 0x1fff), range(0x2000, 0x2fff), range(0, k2M_ - 1),
+          range(0, k1G_ - 1), range(0, kWindow - 1), range(0, kTop), range(0x1000, 0x3fff)})
+        EXPECT_EQ(map(other, Paddr{0}), fail(Errno::addrinuse));
+    EXPECT_TRUE(map(range(0x4000, 0x4fff), Paddr{0}));
+    EXPECT_TRUE(map(range(0, 0xfff), Paddr{0}));
 }
 
-TEST(Index, entries_go_as_wholes_up_to_the_first_hole)
+TEST_F(IndexTest, mappings_go_as_wholes_up_to_the_first_hole_and_are_shown)
 {
-    Index index;
-    ASSERT_TRUE(index.map(range(0x1000, 0x1fff), Paddr{0}, Prot::read));
-    ASSERT_TRUE(index.map(range(0x2000, 0x4fff), Paddr{0}, Prot::read));
-    ASSERT_TRUE(index.map(range(0x6000, 0x6fff), Paddr{0}, Prot::read));
-    EXPECT_EQ(index.unmap(range(0x3000, 0x3fff)), 0);
-    EXPECT_EQ(index.unmap(range(0x5000, 0x7fff)), 0);
-    EXPECT_EQ(index.unmap(range(0x1000, 0x2fff)), 0x4000);  // the second reaches beyond
-    EXPECT_EQ(index.unmap(range(0x6000, 0x8fff)), 0x1000);
+    ASSERT_TRUE(map(range(0x1000, 0x1fff), Paddr{0x7000}));
+    ASSERT_TRUE(map(range(0x2000, 0x4fff), Paddr{0x20000}));
+    ASSERT_TRUE(map(range(0x6000, 0x6fff), Paddr{0}));
+    EXPECT_EQ(unmap(range(0x3000, 0x3fff)), 0U);
+    EXPECT_EQ(unmap(range(0x5000, 0x7fff)), 0U);
+    EXPECT_TRUE(gone.empty());
+    EXPECT_EQ(unmap(range(0x1000, 0x2fff)), 0x4000U);  // the second reaches beyond
+    ASSERT_EQ(gone.size(), 2U);
+    EXPECT_EQ(gone[0].iova, range(0x1000, 0x1fff));
+    EXPECT_EQ(gone[1].iova, range(0x2000, 0x4fff));
+    EXPECT_EQ(gone[1].paddr(), Paddr{0x20000});
+    EXPECT_EQ(unmap(range(0x6000, 0x8fff)), 0x1000U);
     EXPECT_EQ(index.sizes(), (std::array<std::uint64_t, 64>{}));
+    EXPECT_EQ(index.mappings(), 0U);
 }
 
-TEST(Index, the_last_byte_of_the_address_space_belongs_to_it)
+TEST_F(IndexTest, the_last_byte_of_the_address_space_belongs_to_it)
 {
-    Index index;
-    std::uint64_t const top = ~std::uint64_t{0};
-    ASSERT_TRUE(index.map(range(top - 0xfff, top), Paddr{0x5000}, Prot::write));
-    EXPECT_EQ(index.find(Iova{top})->paddr, Paddr{0x5000});
-    EXPECT_EQ(index.map(range(top, top), Paddr{0}, Prot::write), fail(Errno::addrinuse));
-    EXPECT_EQ(index.unmap(range(top - 0xfff, top)), 0x1000);
+    ASSERT_TRUE(map(range(kTop - 0xfff, kTop), Paddr{0x5000}, Prot::write));
+    EXPECT_EQ(index.find(Iova{kTop})->paddr(), Paddr{0x5000});
+    EXPECT_EQ(map(range(kTop - 0xfff, kTop), Paddr{0}), fail(Errno::addrinuse));
+    EXPECT_EQ(index.first_in(range(0, kTop)), index.id_at(Iova{kTop}));
+    EXPECT_EQ(unmap(range(kTop - 0xfff, kTop)), 0x1000U);
+    EXPECT_EQ(index.first_in(range(0, kTop)), 0U);
 }
 
-TEST(Index, entries_are_counted_by_size_rounded_down)
+TEST_F(IndexTest, one_mapping_may_be_all_of_the_address_space)
 {
-    Index index;
-    ASSERT_TRUE(index.map(range(0x1000, 0x1fff), Paddr{0}, Prot::read));
-    ASSERT_TRUE(index.map(range(0x2000, 0x4fff), Paddr{0}, Prot::read));
-    EXPECT_EQ(index.sizes()[12], 1);
-    EXPECT_EQ(index.sizes()[13], 1);
-    EXPECT_GT(index.bytes(), 0);
+    ASSERT_TRUE(map(range(0, kTop), Paddr{0x5000}));
+    for (std::uint64_t const iova : {std::uint64_t{0}, kWindow - 1, kWindow, kTop / 2, kTop})
+        EXPECT_EQ(index.find(Iova{iova})->iova, range(0, kTop));
+    EXPECT_EQ(index.sizes()[63], 1U);
+    EXPECT_EQ(map(range(0x1000, 0x1fff), Paddr{0}), fail(Errno::addrinuse));
+    EXPECT_EQ(unmap(range(0, kTop)), 0U) << "0 stands for 2^64";
+    EXPECT_EQ(gone.size(), 1U);
+    EXPECT_TRUE(index.entry(Iova{kWindow * 5}).empty());
+    EXPECT_TRUE(index.entry(Iova{0}).empty());
 }
 
-TEST(Index, random_calls_agree_with_a_list_of_pages)
+TEST_F(IndexTest, a_narrow_index_knows_one_window)
 {
-    std::uint64_t const seed = std::random_device{}();
-    SCOPED_TRACE("seed " + std::to_string(seed));
-    std::mt19937_64 random{seed};
-    constexpr std::uint64_t kPages = 64;
-    std::array<std::uint64_t, kPages> owner{};  // 0: free; else the number of the map call
-    Index index;
-    for (std::uint64_t call = 1; call < 20'000; ++call) {
-        std::uint64_t const first = random() % kPages;
-        std::uint64_t const last = std::min(kPages - 1, first + random() % 8);
-        IovaRange const asked = range(first << 12, (last << 12) | 0xfff);
-        if (random() % 2 == 0) {
-            bool const free = std::all_of(&owner[first], &owner[last] + 1,
-                                          [](std::uint64_t page) { return page == 0; });
-            ASSERT_EQ(index.map(asked, Paddr{call << 12}, Prot::read).has_value(), free);
-            if (free) std::fill(&owner[first], &owner[last] + 1, call);
-        } else {
-            std::uint64_t gone = 0;
-            bool const inside = first > 0 && owner[first] == owner[first - 1];
-            for (std::uint64_t page = first; page < kPages && owner[page] != 0 && !inside;) {
-                std::uint64_t const call_here = owner[page];
-                if (page > last) break;
-                for (; page < kPages && owner[page] == call_here; ++page, gone += 0x1000)
-                    owner[page] = 0;
-            }
-            ASSERT_EQ(index.unmap(asked), gone);
-        }
-        std::uint64_t const probe = random() % kPages;
-        auto const entry = index.find(Iova{probe << 12});
-        ASSERT_EQ(entry.has_value(), owner[probe] != 0);
-        ASSERT_EQ(entry ? entry->paddr.raw() >> 12 : 0, owner[probe]);
-    }
+    auto const narrow = Index::create(48).value();
+    IovaRange const last = range(kWindow - 0x1000, kWindow - 1);
+    ASSERT_TRUE(narrow->map(last, Entry::leaf(last.start, Paddr{0}, Prot::read)));
+    EXPECT_TRUE(narrow->find(last.last));
+    EXPECT_TRUE(narrow->entry(Iova{kWindow}).empty());
+    EXPECT_FALSE(narrow->find(Iova{kTop}));
 }
 
-TEST(Index, readers_beside_a_writer_see_whole_entries)
+TEST_F(IndexTest, mappings_are_counted_by_size_rounded_down)
 {
-    Index index;
-    std::atomic<bool> stop{false};
-    std::atomic<std::uint64_t> torn{0};
-    std::thread reader{[&] {
-        while (!stop) {
-            auto const entry = index.find(Iova{0x1800});
-            if (entry && entry->paddr.raw() != entry->iova.size()) ++torn;
-        }
-    }};
-    for (int i = 0; i < 20'000; ++i) {
-        std::uint64_t const pages = 1 + static_cast<std::uint64_t>(i) % 3;
-        IovaRange const here = range(0x1000, 0xfff + pages * 0x1000);
-        EXPECT_TRUE(index.map(here, Paddr{here.size()}, Prot::read));
-        EXPECT_EQ(index.unmap(here), here.size());
-    }
-    stop = true;
-    reader.join();
-    EXPECT_EQ(torn, 0);
+    ASSERT_TRUE(map(range(0x1000, 0x1fff), Paddr{0}));
+    ASSERT_TRUE(map(range(0x2000, 0x4fff), Paddr{0}));
+    EXPECT_EQ(index.sizes()[12], 1U);
+    EXPECT_EQ(index.sizes()[13], 1U);
+}
+
+TEST_F(IndexTest, a_mapping_without_memory_is_there_and_grants_no_access)
+{
+    ASSERT_TRUE(index.map(range(0, k2M_ - 1), Entry::without_memory(Prot::read_write)));
+    EXPECT_FALSE(index.entry(Iova{0x1000}).empty());
+    EXPECT_FALSE(index.entry(Iova{0x1000}).allows(Access::read));
+    EXPECT_EQ(map(range(0x1000, 0x1fff), Paddr{0}), fail(Errno::addrinuse));
+}
+
+TEST_F(IndexTest, a_tag_goes_with_its_mapping_and_both_halves_of_a_cut_have_it)
+{
+    Id const id = map(range(0, 0x3fff), Paddr{0x8000}).value();
+    EXPECT_EQ(index.tag(id), (std::array<std::uint64_t, 2>{}));
+    index.tag(id) = {1, 2};
+    ASSERT_TRUE(index.cut(Iova{0x2000}));
+    EXPECT_EQ(index.tag(index.id_at(Iova{0x1fff})), (std::array<std::uint64_t, 2>{1, 2}));
+    EXPECT_EQ(index.tag(index.id_at(Iova{0x2000})), (std::array<std::uint64_t, 2>{1, 2}));
+    EXPECT_EQ(index.mapping(index.id_at(Iova{0x2000})).paddr(), Paddr{0xa000});
+    EXPECT_EQ(index.mappings(), 2U);
+}
+
+// What is taken is a few lines for a mapping, whatever its size and wherever its ends are.
+TEST_F(IndexTest, a_mapping_takes_memory_by_its_ends_and_not_by_its_size)
+{
+    std::uint64_t const before = index.bytes_in_use();
+    ASSERT_TRUE(map(range(0x1000, 100 * k1G_ + 0x4fff), Paddr{0}));
+    EXPECT_LE(index.bytes_in_use() - before, 3 * 64U + 512 * 12);
+    EXPECT_NE(unmap(range(0x1000, 0x1fff)), 0U);
+    EXPECT_EQ(index.bytes_in_use(), before);
+}
+
+TEST_F(IndexTest, memory_of_a_peak_is_given_back_when_nothing_is_mapped)
+{
+    ASSERT_TRUE(map(range(0, 0xfff), Paddr{0}));
+    std::uint64_t const held = index.bytes_held();
+    for (std::uint64_t page = 2; page < 200'000; page += 2)
+        ASSERT_TRUE(map(pages(page, page), Paddr{0}));
+    EXPECT_GT(index.bytes_held(), held + (8U << 20));
+    for (Id id = 0; (id = index.first_in(range(0, kTop))) != 0;) index.remove(id);
+    index.release();
+    EXPECT_LE(index.bytes_held(), held + (4U << 20));
+    EXPECT_EQ(index.mappings(), 0U);
+    for (std::uint64_t page = 0; page < 100'000; page += 2)
+        ASSERT_TRUE(map(pages(page, page), Paddr{page << 20}));
+    EXPECT_EQ(index.find(Iova{200 * kPageBytes})->paddr(), Paddr{200 << 20});
 }
 
 }  // namespace

@@ -1,0 +1,260 @@
+// How BasicIndex is changed. Included where one is instantiated (index.cpp, and tests of small
+// shapes); its users include index.hpp.
+//
+// Every change reserves what it can need at most, and cannot fail after that. A slot is changed by
+// one store, when what it leads to is complete.
+#pragma once
+
+#include <bit>
+#include <cassert>
+
+#include "native/index.hpp"
+
+namespace pinfold::native {
+
+// Visits the slots of a table that [first, last] touches: part(slot, first, last) for one that is
+// touched in part, whole(slot, end) for those between.
+template <unsigned kSlotLg2, std::size_t kSlots, class Part, class Whole>
+inline void by_slot(std::uint64_t first, std::uint64_t last, Part part, Whole whole)
+{
+    constexpr std::uint64_t kMask = (std::uint64_t{1} << kSlotLg2) - 1;
+    std::size_t slot = (first >> kSlotLg2) & (kSlots - 1);
+    std::size_t end = ((last >> kSlotLg2) & (kSlots - 1)) + 1;
+    bool const head = (first & kMask) != 0;
+    bool const tail = (~last & kMask) != 0;
+    if (head && slot + 1 == end) return part(slot, first, last);
+    if (head) part(slot++, first, first | kMask);
+    if (tail) part(--end, last & ~kMask, last);
+    if (slot < end) whole(slot, end);
+}
+
+template <class S>
+Result<std::unique_ptr<BasicIndex<S>>> BasicIndex<S>::create(unsigned width, Memory& memory)
+{
+    std::unique_ptr<BasicIndex> index{new BasicIndex{memory}};
+    if (!index->reserve_roots(1)) return fail(Errno::nomem);
+    index->root_ = index->take_root();
+    if (width <= kSlotLg2<3>) return index;
+    index->top_ = static_cast<Top*>(memory.take(sizeof(Top), alignof(Top)));
+    if (index->top_ == nullptr) return fail(Errno::nomem);
+    index->template set<3>(*index->top_, 0, Entry::node(index->root_, Entry::kTable));
+    return index;
+}
+
+template <class S>
+BasicIndex<S>::~BasicIndex()
+{
+    release();
+    if (top_ != nullptr) {
+        for (std::size_t slot = 1; slot < Top::kSlots; ++slot)
+            if (top_->used[slot / Top::kGroup] != 0 && top_->at(slot).table())
+                memory_.give_back(top_->at(slot).template node<Root>(), sizeof(Root));
+        memory_.give_back(top_, sizeof(Top));
+    }
+    if (root_ != nullptr) memory_.give_back(root_, sizeof(Root));
+    while (spare_roots_ != nullptr) memory_.give_back(take_root(), sizeof(Root));
+}
+
+template <class S>
+Result<Id> BasicIndex<S>::map(IovaRange iova, Entry leaf)
+{
+    if (!empty(iova)) return fail(Errno::addrinuse);
+    if (!reserve(iova)) return fail(Errno::nomem);
+
+    Id const id = lines_.take();
+    Record& fresh = record(id);
+    fresh.start.store(iova.start.raw(), std::memory_order_relaxed);
+    fresh.last.store(iova.last.raw(), std::memory_order_relaxed);
+    fresh.entry.store(leaf.raw(), std::memory_order_relaxed);
+    fresh.tag = {};
+    put({iova.start.raw(), iova.last.raw(), leaf, id});
+    count(iova, 1);
+    return id;
+}
+
+template <class S>
+void BasicIndex<S>::remove(Id id)
+{
+    Mapping const gone = mapping(id);
+    Piece const piece{gone.iova.start.raw(), gone.iova.last.raw(), gone.entry, id};
+    if (top_ == nullptr)
+        remove_in<2>(*root_, piece);
+    else
+        remove_in<3>(*top_, piece);
+    lines_.retire(id);
+    count(gone.iova, -1);
+}
+
+template <class S>
+std::uint64_t BasicIndex<S>::unmap(IovaRange range, FunctionRef<void(Mapping const&)> removed)
+{
+    std::uint64_t bytes = 0;
+    for (Iova at = range.start;;) {
+        Id const id = id_at(at);
+        if (id == 0) return bytes;
+        Mapping const found = mapping(id);
+        if (found.iova.start != at) return bytes;
+        bytes += found.iova.size();
+        remove(id);
+        removed(found);
+        if (found.iova.last >= range.last) return bytes;
+        at = found.iova.last + 1;
+    }
+}
+
+template <class S>
+Result<> BasicIndex<S>::cut(Iova at)
+{
+    Id const left = id_at(at);
+    if (left == 0) return {};
+    Mapping const whole = mapping(left);
+    if (whole.iova.start == at) return {};
+    if (!reserve({at - 1, at})) return fail(Errno::nomem);
+
+    Id const right = lines_.take();
+    Record& fresh = record(right);
+    fresh.start.store(at.raw(), std::memory_order_relaxed);
+    fresh.last.store(whole.iova.last.raw(), std::memory_order_relaxed);
+    fresh.entry.store(whole.entry.raw(), std::memory_order_relaxed);
+    fresh.tag = record(left).tag;
+    Piece const piece{at.raw(), whole.iova.last.raw(), whole.entry, left};
+    if (top_ == nullptr) {
+        break_at<2>(*root_, at.raw());
+        relabel_in<2>(*root_, piece, right);
+    } else {
+        break_at<3>(*top_, at.raw());
+        relabel_in<3>(*top_, piece, right);
+    }
+    record(left).last.store(at.raw() - 1, std::memory_order_release);
+    count(whole.iova, -1);
+    count({whole.iova.start, at - 1}, 1);
+    count({at, whole.iova.last}, 1);
+    return {};
+}
+
+template <class S>
+Id BasicIndex<S>::first_in(IovaRange range) const
+{
+    std::uint64_t const first = range.start.raw();
+    std::uint64_t const last = range.last.raw();
+    return top_ == nullptr ? first_in<2>(*root_, first, last) : first_in<3>(*top_, first, last);
+}
+
+template <class S>
+auto BasicIndex<S>::mark() const -> Mark
+{
+    return {lines_.retired_ever(), tables_.retired_ever(), roots_retired_ever_};
+}
+
+template <class S>
+void BasicIndex<S>::release(Mark upto)
+{
+    lines_.release(upto.lines);
+    tables_.release(upto.tables);
+    std::uint32_t const keep = roots_retired_ever_ - upto.roots;
+    for (; retired_root_count_ > keep; --retired_root_count_) {
+        Root* const root = retired_roots_;
+        retired_roots_ = root->next;
+        give_back(root);
+    }
+}
+
+template <class S>
+std::uint64_t BasicIndex<S>::bytes_in_use() const
+{
+    return lines_.bytes_in_use() + tables_.bytes_in_use() + root_bytes();
+}
+
+template <class S>
+std::uint64_t BasicIndex<S>::bytes_held() const
+{
+    return lines_.bytes_held() + tables_.bytes_held() + root_bytes();
+}
+
+// Roots are touched where they are used.
+template <class S>
+std::uint64_t BasicIndex<S>::root_bytes() const
+{
+    return root_groups_ * Root::kGroup * (sizeof(std::uint64_t) + sizeof(Id));
+}
+
+template <class S>
+bool BasicIndex<S>::empty(IovaRange range) const
+{
+    std::uint64_t const first = range.start.raw();
+    std::uint64_t const last = range.last.raw();
+    return top_ == nullptr ? empty_in<2>(*root_, first, last) : empty_in<3>(*top_, first, last);
+}
+
+template <class S>
+void BasicIndex<S>::put(Piece const& piece)
+{
+    if (top_ == nullptr)
+        put_in<2>(*root_, piece);
+    else
+        put_in<3>(*top_, piece);
+}
+
+// A size of 0 is 2^64.
+template <class S>
+void BasicIndex<S>::count(IovaRange range, int change)
+{
+    std::uint64_t const size = range.size();
+    unsigned const lg2 = size == 0 ? 63 : static_cast<unsigned>(std::bit_width(size)) - 1;
+    sizes_[lg2] += static_cast<std::uint64_t>(change);
+    mappings_ += static_cast<std::uint64_t>(change);
+}
+
+// Windows that `range` touches in part may need a root each: one at either end.
+template <class S>
+bool BasicIndex<S>::reserve(IovaRange range)
+{
+    if (!lines_.ensure(S::kMostLines) || !tables_.ensure(S::kMostTables)) return false;
+    if (top_ == nullptr || range.last.raw() >> kSlotLg2<3> == 0) return true;
+    return reserve_roots(2);
+}
+
+template <class S>
+bool BasicIndex<S>::reserve_roots(unsigned count)
+{
+    for (Root* root = spare_roots_; root != nullptr && count != 0; root = root->next) --count;
+    for (; count != 0; --count) {
+        auto* const root = static_cast<Root*>(memory_.take(sizeof(Root), alignof(Root)));
+        if (root == nullptr) return false;
+        give_back(root);
+    }
+    return true;
+}
+
+template <class S>
+auto BasicIndex<S>::take_root() -> Root*
+{
+    Root* const root = spare_roots_;
+    assert(root != nullptr);
+    spare_roots_ = root->next;
+    return root;
+}
+
+// To the reserve, or to where it came from if that is well filled. All its slots are empty.
+template <class S>
+void BasicIndex<S>::give_back(Root* root)
+{
+    if (spare_roots_ != nullptr && spare_roots_->next != nullptr)
+        return memory_.give_back(root, sizeof(Root));
+    root->next = spare_roots_;
+    spare_roots_ = root;
+}
+
+template <class S>
+template <unsigned kLevel>
+auto BasicIndex<S>::take_table() -> TableAt<kLevel>*
+{
+    if constexpr (kLevel == 2)
+        return take_root();
+    else
+        return reinterpret_cast<TableAt<kLevel>*>(tables_.at(tables_.take()));
+}
+
+}  // namespace pinfold::native
+
+#include "native/index_slots.hpp"

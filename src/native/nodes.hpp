@@ -1,0 +1,79 @@
+// The nodes of the index. Readers meet them at any moment, so a node that is linked changes by
+// single stores only: a slot of a table, or the end of a lane. All else is a new node in its place.
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+
+#include "native/arena.hpp"
+#include "native/entry.hpp"
+
+namespace pinfold::native {
+
+// A table: entries where a walk needs them, the mappings' ids beside. All zero when it is new.
+template <unsigned kLg2>
+struct alignas(64) Table {
+    static constexpr std::size_t kSlots = std::size_t{1} << kLg2;
+    static constexpr std::size_t kGroup = std::min<std::size_t>(kSlots, 512);
+
+    std::array<std::atomic<std::uint64_t>, kSlots> slots;
+    std::array<std::atomic<Id>, kSlots> ids;
+    // The writer's own: slots that are not empty, of each group and of all. Groups without any need
+    // not be looked through.
+    std::array<std::uint16_t, kSlots / kGroup> used;
+    std::uint32_t total;
+    Table* next;  // of those that wait for readers to leave, and of those in reserve
+
+    Entry at(std::size_t slot) const { return Entry{slots[slot].load(std::memory_order_acquire)}; }
+    Id id(std::size_t slot) const { return ids[slot].load(std::memory_order_acquire); }
+};
+
+// What is mapped in the block of one slot when it is little: up to kLanes pieces in one cache line.
+template <class Page, unsigned kLanes>
+struct alignas(64) Segments {
+    static constexpr Page kFree = std::numeric_limits<Page>::max();
+
+    // In pages from the block's start, both inclusive. A lane is taken away by its `first`.
+    std::array<std::atomic<Page>, kLanes> first;
+    std::array<std::atomic<Page>, kLanes> last;
+    std::array<std::atomic<std::uint64_t>, kLanes> entries;
+    std::array<std::atomic<Id>, kLanes> ids;
+
+    // kLanes: none.
+    unsigned lane_of(Page page) const
+    {
+        for (unsigned lane = 0; lane < kLanes; ++lane)
+            if (first[lane].load(std::memory_order_acquire) <= page &&
+                page <= last[lane].load(std::memory_order_relaxed))
+                return lane;
+        return kLanes;
+    }
+    Entry find(Page page) const
+    {
+        for (unsigned lane = 0; lane < kLanes; ++lane)
+            if (first[lane].load(std::memory_order_acquire) <= page &&
+                page <= last[lane].load(std::memory_order_relaxed))
+                return Entry{entries[lane].load(std::memory_order_relaxed)};
+        return {};
+    }
+};
+
+// Of a 2 MiB block, and of a GiB.
+using Narrow = Segments<std::uint16_t, 4>;
+using Wide = Segments<std::uint32_t, 3>;
+static_assert(sizeof(Narrow) == 64 && sizeof(Wide) == 64);
+
+// One mapping. Readers see the first three; the tag is its owner's.
+struct alignas(64) Record {
+    std::atomic<std::uint64_t> start;
+    std::atomic<std::uint64_t> last;
+    std::atomic<std::uint64_t> entry;
+    std::array<std::uint64_t, 2> tag;
+};
+static_assert(sizeof(Record) == 64);
+
+}  // namespace pinfold::native
