@@ -60,7 +60,9 @@ public:
     Id id_at(Iova iova) const { return look<true>(iova).id; }
     Mapping mapping(Id id) const { return mapping_of(record(id)); }
     // Two words of the caller's for each mapping; 0 at first.
-    std::array<std::uint64_t, 2>& tag(Id id) { return record(id).tag; }
+    using Tag = std::array<std::uint64_t, 2>;
+    Tag tag(Id id) const;
+    void set_tag(Id id, Tag tag);
 
     // A new mapping, all or nothing. EADDRINUSE: something is mapped in `iova`. ENOMEM. REQUIRES:
     // whole pages of 4 KiB, within the width; `leaf` is one.
@@ -147,6 +149,7 @@ private:
     bool reserve_roots(unsigned count);
     Root* take_root();
     void give_back(Root* root);
+    Id take_record(Mapping const& mapping, Tag tag);
     bool empty(IovaRange range) const;
     void put(Piece const& piece);
     void count(IovaRange range, int change);
@@ -250,6 +253,20 @@ inline Mapping BasicIndex<S>::mapping_of(Record const& record)
     return {{Iova{record.start.load(std::memory_order_acquire)},
              Iova{record.last.load(std::memory_order_acquire)}},
             Entry{record.entry.load(std::memory_order_acquire)}};
+}
+
+template <class S>
+inline auto BasicIndex<S>::tag(Id id) const -> Tag
+{
+    auto const& tag = record(id).tag;
+    return {tag[0].load(std::memory_order_relaxed), tag[1].load(std::memory_order_relaxed)};
+}
+
+template <class S>
+inline void BasicIndex<S>::set_tag(Id id, Tag tag)
+{
+    record(id).tag[0].store(tag[0], std::memory_order_relaxed);
+    record(id).tag[1].store(tag[1], std::memory_order_relaxed);
 }
 
 // A cut gives the slots new ids first and shortens the record then: who had the old id looks again.

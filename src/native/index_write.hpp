@@ -61,14 +61,21 @@ Result<Id> BasicIndex<S>::map(IovaRange iova, Entry leaf)
     if (!empty(iova)) return fail(Errno::addrinuse);
     if (!reserve(iova)) return fail(Errno::nomem);
 
-    Id const id = lines_.take();
-    Record& fresh = record(id);
-    fresh.start.store(iova.start.raw(), std::memory_order_relaxed);
-    fresh.last.store(iova.last.raw(), std::memory_order_relaxed);
-    fresh.entry.store(leaf.raw(), std::memory_order_relaxed);
-    fresh.tag = {};
+    Id const id = take_record({iova, leaf}, {});
     put({iova.start.raw(), iova.last.raw(), leaf, id});
     count(iova, 1);
+    return id;
+}
+
+template <class S>
+Id BasicIndex<S>::take_record(Mapping const& mapping, Tag tag)
+{
+    Id const id = lines_.take();
+    Record& fresh = record(id);
+    fresh.start.store(mapping.iova.start.raw(), std::memory_order_relaxed);
+    fresh.last.store(mapping.iova.last.raw(), std::memory_order_relaxed);
+    fresh.entry.store(mapping.entry.raw(), std::memory_order_relaxed);
+    set_tag(id, tag);
     return id;
 }
 
@@ -111,12 +118,7 @@ Result<> BasicIndex<S>::cut(Iova at)
     if (whole.iova.start == at) return {};
     if (!reserve({at - 1, at})) return fail(Errno::nomem);
 
-    Id const right = lines_.take();
-    Record& fresh = record(right);
-    fresh.start.store(at.raw(), std::memory_order_relaxed);
-    fresh.last.store(whole.iova.last.raw(), std::memory_order_relaxed);
-    fresh.entry.store(whole.entry.raw(), std::memory_order_relaxed);
-    fresh.tag = record(left).tag;
+    Id const right = take_record({{at, whole.iova.last}, whole.entry}, tag(left));
     Piece const piece{at.raw(), whole.iova.last.raw(), whole.entry, left};
     if (top_ == nullptr) {
         break_at<2>(*root_, at.raw());

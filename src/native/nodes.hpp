@@ -67,12 +67,13 @@ using Narrow = Segments<std::uint16_t, 4>;
 using Wide = Segments<std::uint32_t, 3>;
 static_assert(sizeof(Narrow) == 64 && sizeof(Wide) == 64);
 
-// One mapping. Readers see the first three; the tag is its owner's.
+// One mapping. Readers look at the first three, and may still be in the line's last life: all of it
+// is atomic.
 struct alignas(64) Record {
     std::atomic<std::uint64_t> start;
     std::atomic<std::uint64_t> last;
     std::atomic<std::uint64_t> entry;
-    std::array<std::uint64_t, 2> tag;
+    std::array<std::atomic<std::uint64_t>, 2> tag;  // the caller's, who alone writes
 };
 static_assert(sizeof(Record) == 64);
 

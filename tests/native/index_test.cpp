@@ -133,11 +133,11 @@ TEST_F(IndexTest, a_mapping_without_memory_is_there_and_grants_no_access)
 TEST_F(IndexTest, a_tag_goes_with_its_mapping_and_both_halves_of_a_cut_have_it)
 {
     Id const id = map(range(0, 0x3fff), Paddr{0x8000}).value();
-    EXPECT_EQ(index.tag(id), (std::array<std::uint64_t, 2>{}));
-    index.tag(id) = {1, 2};
+    EXPECT_EQ(index.tag(id), (Index::Tag{}));
+    index.set_tag(id, {1, 2});
     ASSERT_TRUE(index.cut(Iova{0x2000}));
-    EXPECT_EQ(index.tag(index.id_at(Iova{0x1fff})), (std::array<std::uint64_t, 2>{1, 2}));
-    EXPECT_EQ(index.tag(index.id_at(Iova{0x2000})), (std::array<std::uint64_t, 2>{1, 2}));
+    EXPECT_EQ(index.tag(index.id_at(Iova{0x1fff})), (Index::Tag{1, 2}));
+    EXPECT_EQ(index.tag(index.id_at(Iova{0x2000})), (Index::Tag{1, 2}));
     EXPECT_EQ(index.mapping(index.id_at(Iova{0x2000})).paddr(), Paddr{0xa000});
     EXPECT_EQ(index.mappings(), 2U);
 }
