@@ -29,10 +29,10 @@ public:
                                                   std::shared_ptr<pagetable::TableMemory> memory,
                                                   Options options)
     {
-        std::uint64_t const page = memory->page_size().bytes();
+        options.shape.writers = pagetable::Writers::many;
         auto table = TRY(pagetable::RadixTable<F>::create(std::move(memory), options.shape));
         return std::unique_ptr<Domain>{
-            new RadixDomain{iommu, std::move(table), page, std::move(options)}};
+            new RadixDomain{iommu, std::move(table), std::move(options)}};
     }
     ~RadixDomain() override { detach_endpoints(); }
 
@@ -40,7 +40,7 @@ public:
     IovaRange aperture() const override { return table_->aperture(); }
     std::string_view format() const override { return options_.format; }
     LeafCounts leaves() const override { return table_->leaves(); }
-    std::uint64_t table_bytes() const override { return table_->table_pages() * table_page_; }
+    std::uint64_t table_bytes() const override { return table_->table_bytes(); }
     std::optional<RawTable> raw_table() const override
     {
         return RawTable{table_->root(), table_->levels()};
@@ -63,42 +63,52 @@ protected:
     Result<> map_range(Iova iova, Paddr paddr, std::uint64_t size, Prot prot, std::uint64_t& mapped,
                        Gather& gather) override
     {
-        auto const done = table_->map(iova, paddr, size, prot | options_.always, snoop_, mapped);
-        note_retired(gather);
+        pagetable::Removed gone = taken_from(gather);
+        auto const done = table_->map(
+            iova, paddr, size, {.prot = prot | options_.always, .snoop = snoop_}, mapped, gone);
+        put_into(gather, gone);
         if (!done && done.error() == Errno::addrinuse) return fail(options_.occupied);
         return done;
     }
     std::uint64_t unmap_range(Iova iova, std::uint64_t size, Gather& gather, Runs* removed) override
     {
-        auto const take = [&](Iova from, std::uint64_t most) { return table_->unmap(from, most); };
+        pagetable::Removed gone = taken_from(gather);
         std::uint64_t const bytes =
-            removed == nullptr ? take(iova, size) : leaf_by_leaf(iova, size, *removed, take);
-        gather.leaves = gather.leaves | page_sizes();
-        note_retired(gather);
+            removed == nullptr ? table_->unmap(iova, size, gone)
+                               : table_->unmap(iova, size, gone, [&](pagetable::Run const& run) {
+                                     removed->add({run.iova, run.paddr, run.size});
+                                 });
+        put_into(gather, gone);
         return bytes;
     }
-    // All of them at once: REQUIRES that one thread at a time uses this domain.
-    void release(Retired) override { table_->release_tables(); }
+    void release(Retired retired) override
+    {
+        pagetable::Removed gone{{}, {Paddr{retired.first}, retired.count}};
+        table_->release(gone);
+    }
 
 private:
     RadixDomain(Iommu const& iommu, std::unique_ptr<pagetable::RadixTable<F>> table,
-                std::uint64_t table_page, Options options)
-        : Domain{iommu},
-          table_{std::move(table)},
-          table_page_{table_page},
-          options_{std::move(options)}
+                Options options)
+        : Domain{iommu}, table_{std::move(table)}, options_{std::move(options)}
     {
     }
 
-    void note_retired(Gather& gather)
+    // A gather keeps the tables of all its calls in one list.
+    static pagetable::Removed taken_from(Gather& gather)
     {
-        if (!table_->tables_retired()) return;
-        gather.tables = true;
-        gather.retired.count = 1;
+        Retired const before = std::exchange(gather.retired, {});
+        return {{}, {Paddr{before.first}, before.count}};
+    }
+    static void put_into(Gather& gather, pagetable::Removed const& gone)
+    {
+        gather.retired = {gone.tables.first().raw(), gone.tables.count()};
+        gather.tables = gather.tables || gone.flush.table_levels != 0;
+        gather.leaves = gather.leaves | gone.flush.leaves;
+        if (gone.flush.range) gather.add(*gone.flush.range);
     }
 
     std::unique_ptr<pagetable::RadixTable<F>> table_;
-    std::uint64_t table_page_;
     Options options_;
     pagetable::Snoop snoop_ = pagetable::Snoop::as_asked;
 };

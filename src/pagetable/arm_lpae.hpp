@@ -3,77 +3,52 @@
 // levels count upwards from 0 where Arm's count down to 3. Arm ARM, D8.3.
 #pragma once
 
-#include "pagetable/format.hpp"
+#include "pagetable/arm_descriptor.hpp"
 
 namespace pinfold::pagetable {
 
-template <unsigned GranuleLg2>
-struct ArmLpae {
-    static_assert(GranuleLg2 == 12 || GranuleLg2 == 14 || GranuleLg2 == 16);
+// What a driver writes differently from another.
+struct ArmWriter {
+    unsigned granule_lg2;
+    bool lpa2 = false;         // 52 bits of address with 4K and 16K: DS in the context
+    bool non_secure = false;   // NS in leaves, NSTable in tables
+    bool privileged_x = true;  // what is not to be executed is so for EL1 as well: PXN beside XN
+};
 
-    static constexpr unsigned kGranuleLg2 = GranuleLg2;
-    static constexpr unsigned kSlotsLg2 = GranuleLg2 - 3;
-    static constexpr unsigned kPaddrBits = GranuleLg2 == 16 ? 52 : 48;
-    static constexpr unsigned kIovaBits = kPaddrBits;
-    static constexpr unsigned kMaxLevels = (kIovaBits - kGranuleLg2 + kSlotsLg2 - 1) / kSlotsLg2;
+template <ArmWriter Writer>
+struct ArmStage1 : ArmDescriptor<Writer.granule_lg2, Writer.lpa2> {
+    using Base = ArmDescriptor<Writer.granule_lg2, Writer.lpa2>;
+    using Word = std::uint64_t;
+    using Base::kTableOrPage, Base::kValid, Base::kAccessed, Base::kContiguous, Base::kTracked;
 
-    static constexpr Word kValid = Word{1} << 0;
-    static constexpr Word kTableOrPage = Word{1} << 1;  // clear in a block
-    static constexpr Word kCached = Word{1} << 2;       // memory attributes 1: write-back
     static constexpr Word kUnprivileged = Word{1} << 6;
     static constexpr Word kReadOnly = Word{1} << 7;
-    static constexpr Word kInnerShareable = Word{3} << 8;
-    static constexpr Word kAccessed = Word{1} << 10;
     static constexpr Word kNotGlobal = Word{1} << 11;
     static constexpr Word kTableUnprivilegedNone = Word{1} << 61;  // of all below this table
     static constexpr Word kTableReadOnly = Word{1} << 62;
 
-    static constexpr PageSize slot_size(unsigned level)
+    // Stage 1 cannot say "write only". A leaf that is tracked is made dirty.
+    static constexpr Word attributes(Asked const& asked)
     {
-        return PageSize::lg2_of(kGranuleLg2 + kSlotsLg2 * level);
-    }
-
-    // 4K, 2M, 1G; 16K, 32M; 64K, 512M and, where addresses have 52 bits, 4T.
-    static constexpr PageSizes leaf_sizes(unsigned level)
-    {
-        return level <= kTopLeafLevel ? PageSizes{slot_size(level).bytes()} : PageSizes{};
-    }
-
-    static constexpr Entry entry(Word word, unsigned level)
-    {
-        if ((word & kValid) == 0) return Entry::empty;
-        bool const table_or_page = (word & kTableOrPage) != 0;
-        if (level == 0) return table_or_page ? Entry::leaf : Entry::reserved;
-        if (table_or_page) return Entry::table;
-        bool const block = level <= kTopLeafLevel && slot_size(level).aligned(address(word));
-        return block ? Entry::leaf : Entry::reserved;
-    }
-
-    // Every mapping is of cached memory (rule M-10). Stage 1 cannot say "write only".
-    static constexpr Word attributes(Prot prot, Snoop)
-    {
-        bool const writes = (prot & Prot::write) != Prot::none;
-        return kValid | kCached | kUnprivileged | (writes ? 0 : kReadOnly) | kInnerShareable |
-               kAccessed | kNotGlobal;
-    }
-    static constexpr Word make_leaf(Paddr paddr, unsigned level, PageSize, Word attributes)
-    {
-        return field(paddr) | attributes | (level == 0 ? kTableOrPage : 0);
-    }
-    static constexpr PageSize leaf_size(Word, unsigned level) { return slot_size(level); }
-    static constexpr Paddr leaf_paddr(Word word, unsigned) { return Paddr{address(word)}; }
-    static constexpr Word leaf_attributes(Word word)
-    {
-        return word & ~(kAddress | kHighAddress | kTableOrPage);
+        bool const writes = (asked.prot & Prot::write) != Prot::none;
+        Word const memory = asked.device ? kDevice : asked.cached ? kWriteBack : kNonCacheable;
+        Word word = kValid | kAccessed | kNotGlobal | memory << 2 | Base::shareability(asked);
+        if (!asked.privileged) word |= kUnprivileged;
+        if (!writes) word |= kReadOnly;
+        if (writes && asked.tracked) word |= kTracked;
+        if (asked.no_execute) word |= Writer.privileged_x ? Base::kNoExecute : Base::kNoExecuteEl0;
+        if (Writer.non_secure) word |= kNonSecure;
+        return word;
     }
 
     static constexpr Word make_table(Paddr paddr, unsigned)
     {
-        return field(paddr) | kTableOrPage | kValid;
+        return Base::field(paddr) | kTableOrPage | kValid |
+               (Writer.non_secure ? Word{1} << 63 : Word{0});
     }
-    static constexpr Paddr table_paddr(Word word) { return Paddr{address(word)}; }
 
-    // A device's accesses are unprivileged. A leaf that is not marked as accessed faults.
+    // A device's accesses are unprivileged. A leaf that is not marked as accessed faults. With
+    // tracking, read only means clean.
     static constexpr Prot prot(Word word, unsigned level)
     {
         if (level > 0 && (word & kTableOrPage) != 0) {
@@ -81,87 +56,159 @@ struct ArmLpae {
             return (word & kTableReadOnly) != 0 ? Prot::read : Prot::read_write;
         }
         if ((word & kUnprivileged) == 0 || (word & kAccessed) == 0) return Prot::none;
-        return (word & kReadOnly) != 0 ? Prot::read : Prot::read_write;
+        return (word & (kReadOnly | kTracked)) == kReadOnly ? Prot::read : Prot::read_write;
+    }
+
+    static constexpr bool dirty(Word leaf) { return (leaf & (kTracked | kReadOnly)) == kTracked; }
+    static constexpr Word make_clean(Word leaf)
+    {
+        return (leaf & kTracked) != 0 ? leaf | kReadOnly : leaf;
+    }
+    static constexpr Word make_accessed(Word leaf) { return leaf | kAccessed; }
+    static constexpr Word make_dirty(Word leaf)
+    {
+        return make_accessed((leaf & kTracked) != 0 ? leaf & ~kReadOnly : leaf);
     }
 
 private:
-    static constexpr unsigned kTopLeafLevel = kGranuleLg2 == 14 ? 1 : 2;
-    // Bits 47 to the granule; with 64 KiB, address bits 51:48 stand in 15:12.
-    static constexpr Word kAddress = (Word{1} << 48) - (Word{1} << kGranuleLg2);
-    static constexpr Word kHighAddress = kPaddrBits > 48 ? Word{0xf000} : 0;
-    static constexpr unsigned kHighShift = 48 - 12;
-
-    static constexpr Word field(Paddr paddr)
-    {
-        return (paddr.raw() & kAddress) | ((paddr.raw() >> kHighShift) & kHighAddress);
-    }
-    static constexpr std::uint64_t address(Word word)
-    {
-        return (word & kAddress) | ((word & kHighAddress) << kHighShift);
-    }
+    // Indexes of memory attributes, as Linux fills the register that they are looked up in.
+    static constexpr Word kNonCacheable = 0;
+    static constexpr Word kWriteBack = 1;
+    static constexpr Word kDevice = 2;
+    static constexpr Word kNonSecure = Word{1} << 5;
 };
 
-static_assert(PageTableFormat<ArmLpae<12>>);
-static_assert(PageTableFormat<ArmLpae<14>>);
-static_assert(PageTableFormat<ArmLpae<16>>);
+// As Linux's SMMU drivers write them.
+template <unsigned GranuleLg2>
+using ArmLpae = ArmStage1<ArmWriter{GranuleLg2}>;
+
+static_assert(TracksDirty<ArmLpae<12>>);
+static_assert(TracksDirty<ArmLpae<14>>);
+static_assert(TracksDirty<ArmLpae<16>>);
+static_assert(TracksDirty<ArmStage1<ArmWriter{12, true}>>);
+static_assert(TracksDirty<ArmStage1<ArmWriter{14, true}>>);
 
 // Words computed by hand from the bit table, and the way back.
 namespace arm_lpae_checks {
 
+using G4 = ArmLpae<12>;
+using G16 = ArmLpae<14>;
+using G64 = ArmLpae<16>;
+using G4Lpa2 = ArmStage1<ArmWriter{12, true}>;
+using G16Lpa2 = ArmStage1<ArmWriter{14, true}>;
+
 template <class F>
+constexpr Word leaf(std::uint64_t paddr, unsigned level, Asked const& asked)
+{
+    return F::make_leaf(Paddr{paddr}, level, F::slot_size(level), F::attributes(asked));
+}
+template <class F = G4>
 constexpr Word leaf(std::uint64_t paddr, unsigned level, Prot prot)
 {
-    return F::make_leaf(Paddr{paddr}, level, F::slot_size(level),
-                        F::attributes(prot, Snoop::as_asked));
+    return leaf<F>(paddr, level, Asked{.prot = prot});
 }
 template <class F>
-constexpr bool round_trips(std::uint64_t paddr, unsigned level, Prot prot)
+constexpr bool round_trips(std::uint64_t paddr, unsigned level, PageSize size, Asked const& asked)
 {
-    Word const word = leaf<F>(paddr, level, prot);
+    Word const word = F::make_leaf(Paddr{paddr}, level, size, F::attributes(asked));
     return F::entry(word, level) == Entry::leaf && F::leaf_paddr(word, level) == Paddr{paddr} &&
-           F::leaf_size(word, level) == F::slot_size(level) &&
-           F::prot(word, level) == (prot == Prot::read ? Prot::read : Prot::read_write) &&
-           F::leaf_attributes(word) == F::attributes(prot, Snoop::as_asked);
+           F::leaf_size(word, level) == size &&
+           F::prot(word, level) == (asked.prot == Prot::read ? Prot::read : Prot::read_write) &&
+           F::leaf_attributes(word, level) == F::attributes(asked) &&
+           F::make_leaf(Paddr{paddr}, level, size,
+                        F::leaf_attributes(F::make_clean(word), level)) == F::make_clean(word);
 }
-// The lowest and the highest place that each level's leaves can lead to.
+// The lowest and the highest place that the leaves of each level and size can lead to.
 template <class F>
-constexpr bool every_level_round_trips()
+constexpr bool every_size_round_trips()
 {
-    for (unsigned level = 0; !F::leaf_sizes(level).empty(); ++level) {
-        std::uint64_t const highest =
-            (std::uint64_t{1} << F::kPaddrBits) - F::slot_size(level).bytes();
-        for (auto const prot : {Prot::read, Prot::write, Prot::read_write})
-            if (!round_trips<F>(0, level, prot) || !round_trips<F>(highest, level, prot))
-                return false;
-        std::uint64_t const table = highest & ~std::uint64_t{0xffff};
+    for (unsigned level = 0; level < F::kMaxLevels; ++level) {
+        for (std::uint64_t sizes = F::leaf_sizes(level).bitmap(); sizes != 0; sizes &= sizes - 1) {
+            PageSize const size = *PageSize::of(sizes & -sizes);
+            std::uint64_t const highest = (std::uint64_t{1} << F::kPaddrBits) - size.bytes();
+            for (auto const prot : {Prot::read, Prot::write, Prot::read_write})
+                for (bool const tracked : {false, true})
+                    for (std::uint64_t const paddr : {std::uint64_t{0}, highest})
+                        if (!round_trips<F>(paddr, level, size, {.prot = prot, .tracked = tracked}))
+                            return false;
+        }
+        std::uint64_t const table =
+            (std::uint64_t{1} << F::kPaddrBits) - (std::uint64_t{1} << F::kGranuleLg2);
         if (F::table_paddr(F::make_table(Paddr{table}, level + 1)) != Paddr{table}) return false;
     }
     return true;
 }
 
-using G4 = ArmLpae<12>;
-using G16 = ArmLpae<14>;
-using G64 = ArmLpae<16>;
-
 static_assert(G4::kMaxLevels == 4 && G16::kMaxLevels == 4 && G64::kMaxLevels == 3);
+static_assert(G4Lpa2::kMaxLevels == 5 && G16Lpa2::kMaxLevels == 4);
 static_assert(G4::slot_size(1) == k2M && G4::slot_size(2) == k1G);
-static_assert(G16::slot_size(1).bytes() == 0x200'0000 && G16::leaf_sizes(2).empty());
-static_assert(G64::slot_size(1).bytes() == 0x2000'0000 && G64::slot_size(2).lg2() == 42);
+static_assert(G4::leaf_sizes(0) == PageSizes{0x1'1000} && G4::leaf_sizes(3).empty());
+static_assert(G4::leaf_sizes(1) == PageSizes{0x220'0000});
+static_assert(G4::leaf_sizes(2) == PageSizes{0x4'4000'0000});
+static_assert(G4Lpa2::leaf_sizes(3).has(PageSize::lg2_of(39)) && G4Lpa2::leaf_sizes(4).empty());
+static_assert(G16::leaf_sizes(0) == PageSizes{0x20'4000} && G16::leaf_sizes(2).empty());
+static_assert(G16::leaf_sizes(1) == PageSizes{0x4200'0000});
+static_assert(G16Lpa2::leaf_sizes(2) == PageSizes{0x10'0000'0000});
+static_assert(G64::leaf_sizes(0) == PageSizes{0x21'0000} && G64::slot_size(2).lg2() == 42);
+static_assert(G64::leaf_sizes(1) == PageSizes{0x4'2000'0000});
 
-static_assert(leaf<G4>(0x8000'1000, 0, Prot::read_write) == 0x0000'0000'8000'1f47);
-static_assert(leaf<G4>(0x8000'1000, 0, Prot::write) == 0x0000'0000'8000'1f47);
-static_assert(leaf<G4>(0x8000'2000, 0, Prot::read) == 0x0000'0000'8000'2fc7);
-static_assert(leaf<G4>(0x8020'0000, 1, Prot::read_write) == 0x0000'0000'8020'0f45);
-static_assert(leaf<G4>(0x1'0000'0000, 2, Prot::read) == 0x0000'0001'0000'0fc5);
+constexpr Asked kRwc{.prot = Prot::read_write};
+constexpr Asked kReadUncached{.prot = Prot::read, .cached = false};
+constexpr Asked kDoorbell{.prot = Prot::write, .cached = false, .device = true, .no_execute = true};
+static_assert(leaf(0x8000'1000, 0, Prot::read_write) == 0x0000'0000'8000'1f47);
+static_assert(leaf<G4>(0x8000'2000, 0, kReadUncached) == 0x0000'0000'8000'2ec3);
+static_assert(leaf<G4>(0x8000'3000, 0, {.prot = Prot::read_write, .no_execute = true}) ==
+              0x0060'0000'8000'3f47);
+static_assert(leaf<G4>(0x8000'4000, 0, {.prot = Prot::write, .cached = false}) ==
+              0x0000'0000'8000'4e43);
+static_assert(leaf<G4>(0x800'0000, 0, kDoorbell) == 0x0060'0000'0800'0e4b);
+static_assert(leaf<G4>(0x8000'5000, 0, {.prot = Prot::read_write, .privileged = true}) ==
+              0x0000'0000'8000'5f07);
+static_assert(leaf<G4>(0x8000'5000, 0, {.prot = Prot::read_write, .device = true}) ==
+              0x0000'0000'8000'5f4b);
+static_assert(leaf(0x8020'0000, 1, Prot::read_write) == 0x0000'0000'8020'0f45);
+static_assert(leaf<G4>(0x1'0000'0000, 2, {.prot = Prot::read, .no_execute = true}) ==
+              0x0060'0001'0000'0fc5);
+static_assert(leaf(0x8000'1000, 0, Prot::write) == 0x0000'0000'8000'1f47);
+static_assert(leaf(0x8000'2000, 0, Prot::read) == 0x0000'0000'8000'2fc7);
+static_assert(leaf(0x1'0000'0000, 2, Prot::read) == 0x0000'0001'0000'0fc5);
 static_assert(leaf<G64>(0x000d'0000'abcd'0000, 0, Prot::read_write) == 0x0000'0000'abcd'df47);
 static_assert(leaf<G64>(0x000f'0000'6000'0000, 1, Prot::read_write) == 0x0000'0000'6000'ff45);
 static_assert(leaf<G16>(0x1'2345'4000, 0, Prot::read_write) == 0x0000'0001'2345'4f47);
+static_assert(leaf<G16>(0x400'0000, 1, {.prot = Prot::read_write, .cached = false}) ==
+              0x0000'0000'0400'0e41);
 static_assert(leaf<G16>(0x400'0000, 1, Prot::read_write) == 0x0000'0000'0400'0f45);
 static_assert(G4::make_table(Paddr{0x1000'1000}, 1) == 0x0000'0000'1000'1003);
 
-static_assert(every_level_round_trips<G4>());
-static_assert(every_level_round_trips<G16>());
-static_assert(every_level_round_trips<G64>());
+using NonSecure = ArmStage1<ArmWriter{.granule_lg2 = 12, .non_secure = true}>;
+static_assert(leaf<NonSecure>(0x8000'1000, 0, kRwc) == 0x0000'0000'8000'1f67);
+static_assert(NonSecure::make_table(Paddr{0x1000'1000}, 1) == 0x8000'0000'1000'1003);
+// What newer drivers leave out of NOEXEC.
+using OnlyXn = ArmStage1<ArmWriter{.granule_lg2 = 12, .privileged_x = false}>;
+static_assert(leaf<OnlyXn>(0x8000'3000, 0, {.prot = Prot::read_write, .no_execute = true}) ==
+              0x0040'0000'8000'3f47);
+
+// Of a contiguous run, each word has an address of its own.
+static_assert(G4::make_leaf(Paddr{0x8001'0000}, 0, k64K, G4::attributes(kRwc)) ==
+              0x0010'0000'8001'0f47);
+static_assert(G4::make_leaf(Paddr{0x8001'f000}, 0, k64K, G4::attributes(kRwc)) ==
+              0x0010'0000'8001'ff47);
+static_assert(G4::leaf_paddr(0x0010'0000'8001'ff47, 0) == Paddr{0x8001'0000});
+
+static_assert(leaf<G4>(0x8000'1000, 0, {.prot = Prot::read_write, .tracked = true}) ==
+              0x0008'0000'8000'1f47);
+static_assert(G4::make_clean(0x0008'0000'8000'1f47) == 0x0008'0000'8000'1fc7);
+static_assert(G4::dirty(0x0008'0000'8000'1f47) && !G4::dirty(0x0008'0000'8000'1fc7));
+static_assert(G4::prot(0x0008'0000'8000'1fc7, 0) == Prot::read_write);
+static_assert(!G4::dirty(0x8000'1f47) && G4::make_clean(0x8000'1f47) == 0x8000'1f47);
+
+static_assert(leaf<G4Lpa2>(0x0008'0000'8000'1000, 0, kRwc) == 0x0000'0000'8000'1e47);
+
+static_assert(every_size_round_trips<G4>());
+static_assert(every_size_round_trips<G16>());
+static_assert(every_size_round_trips<G64>());
+static_assert(every_size_round_trips<G4Lpa2>());
+static_assert(every_size_round_trips<G16Lpa2>());
 
 // At level 0 a block is reserved, and so is one that is misaligned or too high up.
 static_assert(G4::entry(0x8000'1f45, 0) == Entry::reserved);

@@ -1,120 +1,131 @@
-// RadixTable::unmap(). Included by radix.hpp only.
+// Radix::unmap(). Included by radix_core.hpp only.
 #pragma once
 
-#include "pagetable/radix.hpp"
+#include "pagetable/radix_core.hpp"
 
 namespace pinfold::pagetable {
 
-template <PageTableFormat F>
-std::uint64_t RadixTable<F>::unmap(Iova iova, std::uint64_t size)
+template <PageTableFormat F, TableSource Source, class Stores>
+template <RunSink Sink>
+std::uint64_t Radix<F, Source, Stores>::unmap(Iova iova, std::uint64_t size, Removed& removed,
+                                              Sink&& sink)
 {
     auto const range = IovaRange::of(iova, size);
     if (!range || range->last.raw() > last_) return 0;
     Top const top = this->top();
     if (iova.raw() > last_under(top)) return 0;
-    Unmapping at{iova.raw(), range->last.raw(), 0, false};
-    unmap_table(TableMemory::words(top.root), top.level, at);
+    using Plain = std::remove_reference_t<Sink>;
+    Unmapping<Plain> at{iova.raw(), range->last.raw(), 0, false, removed, RunMerger<Plain>{sink}};
+    at_level(top.level, [&]<unsigned L>() {
+        std::uint64_t const last = std::min(at.last, last_under(top));
+        while (!at.finished && at.iova <= last)
+            if (unmap_table<L>(top_table<L>(top, at.iova), at) == Go::stop) break;
+    });
+    at.runs.finish();
+    if (at.bytes != 0) removed.flush.add_range({iova, Iova{iova.raw() + (at.bytes - 1)}});
     return at.bytes;
 }
 
 // Unmaps the part of the range that this table covers.
-template <PageTableFormat F>
-auto RadixTable<F>::unmap_table(Word* table, unsigned level, Unmapping& at) -> Go
+template <PageTableFormat F, TableSource Source, class Stores>
+template <unsigned L, class Sink>
+auto Radix<F, Source, Stores>::unmap_table(Word* table, Unmapping<Sink>& at) -> Go
 {
     do {
-        Word& slot = table[index(at.iova, level)];
-        Entry const entry = entry_to_take(slot, level, at);
+        Word& slot = table[index<L>(at.iova)];
+        Word word = load(slot);
+        Entry const entry = entry_to_take<L>(table, word, at);
         if (entry == Entry::leaf) {
-            if (clear_leaves(table, level, at) == Go::stop) return Go::stop;
-        } else if (entry == Entry::table && level > 0) {
-            if (unmap_below(slot, level, at) == Go::stop) return Go::stop;
-        } else {
-            return Go::stop;  // a hole
+            if (clear_leaves<L>(table, word, at) == Go::stop) return Go::stop;
+            continue;
         }
-    } while (!at.finished && index(at.iova, level) != 0);
+        if constexpr (L > 0) {
+            if (entry == Entry::table) {
+                if (unmap_below<L>(slot, word, at) == Go::stop) return Go::stop;
+                continue;
+            }
+        }
+        return Go::stop;  // a hole
+    } while (!at.finished && index<L>(at.iova) != 0);
     return Go::on;
 }
 
-// What `slot` holds, once a leaf that the range covers in part has been split. Entry::reserved: it
-// stays, and the unmap ends here.
-template <PageTableFormat F>
-Entry RadixTable<F>::entry_to_take(Word& slot, unsigned level, Unmapping const& at)
+// What `word` says, and becomes once a leaf that the range covers in part has been split.
+// Entry::reserved: it stays, and the unmap ends here.
+template <PageTableFormat F, TableSource Source, class Stores>
+template <unsigned L, class Sink>
+Entry Radix<F, Source, Stores>::entry_to_take(Word* table, Word& word, Unmapping<Sink>& at)
 {
-    Word const word = load(slot);
-    Entry const entry = F::entry(word, level);
+    Entry const entry = F::entry(word, L);
     if (entry != Entry::leaf || partial_ == Partial::takes_all) return entry;
-    PageSize const size = F::leaf_size(word, level);
-    if (size.aligned(at.iova) && at.last - at.iova >= size.mask()) return entry;
-    return partial_ == Partial::splits && split(slot, level) ? Entry::table : Entry::reserved;
-}
-
-// Puts a table of leaves one level smaller in the place of a leaf, complete before it is seen.
-// False: a leaf has no such pieces, or there is no page for the table.
-template <PageTableFormat F>
-bool RadixTable<F>::split(Word& slot, unsigned level)
-{
-    Word const word = load(slot);
-    PageSize const size = F::leaf_size(word, level);
-    if (level == 0 || size.lg2() != slot_lg2(level)) return false;
-    PageSize const piece = PageSize::lg2_of(slot_lg2(level - 1));
-    if (!F::leaf_sizes(level - 1).has(piece)) return false;
-    auto const table = memory_->allocate(live_);
-    if (!table) return false;
-
-    Paddr const paddr = F::leaf_paddr(word, level);
-    for (std::uint64_t i = 0; i < kSlots; ++i)
-        store(TableMemory::words(*table)[i],
-              F::make_leaf(paddr + (i << piece.lg2()), level - 1, piece, F::leaf_attributes(word)));
-    publish(slot, F::make_table(*table, level));
-    leaves_[size.lg2()] -= std::min<std::uint64_t>(leaves_[size.lg2()], 1);
-    leaves_[piece.lg2()] += kSlots;
-    return true;
+    PageSize const size = F::leaf_size(word, L);
+    bool const from_the_start = size.aligned(at.iova);
+    if (from_the_start && at.last - at.iova >= size.mask()) return entry;
+    if (partial_ != Partial::splits) return Entry::reserved;
+    std::uint64_t const boundary = from_the_start ? at.last + 1 : at.iova;
+    if (!split_leaf<L>(table, word, boundary, at.removed)) return Entry::reserved;
+    word = load(table[index<L>(at.iova)]);
+    return entry_to_take<L>(table, word, at);
 }
 
 // A run of leaves of one size, to the end of the table, of the range, or of the run.
-template <PageTableFormat F>
-auto RadixTable<F>::clear_leaves(Word* table, unsigned level, Unmapping& at) -> Go
+template <PageTableFormat F, TableSource Source, class Stores>
+template <unsigned L, class Sink>
+auto Radix<F, Source, Stores>::clear_leaves(Word* table, Word word, Unmapping<Sink>& at) -> Go
 {
-    Word* const first = table + index(at.iova, level);
-    PageSize const size = F::leaf_size(load(*first), level);
+    PageSize const size = F::leaf_size(word, L);
     if (!size.aligned(at.iova)) return Go::stop;
-    unsigned const slots_lg2 = size.lg2() - slot_lg2(level);  // slots of one leaf
-    std::uint64_t const room = kSlots - index(at.iova, level);
+    Word* const first = table + index<L>(at.iova);
+    unsigned const slots_lg2 = size.lg2() - kSlotLg2<L>;  // slots of one leaf
+    std::uint64_t const room = kSlots<L> - index<L>(at.iova);
     // The last one may be covered in part.
     std::uint64_t const rest = at.last - at.iova;
     bool const last_too = partial_ == Partial::takes_all || (rest & size.mask()) == size.mask();
     std::uint64_t const wanted =
         std::min(room >> slots_lg2, (rest >> size.lg2()) + (last_too ? 1 : 0));
 
-    std::uint64_t leaves = 1;
-    for (; leaves < wanted; ++leaves) {
-        Word const word = load(first[leaves << slots_lg2]);
-        if (F::entry(word, level) != Entry::leaf || F::leaf_size(word, level) != size) break;
-    }
-    for (std::uint64_t i = 0; i < leaves << slots_lg2; ++i) store(first[i], 0);
+    std::uint64_t leaves = 0;
+    do {
+        at.runs.add(at.iova + (leaves << size.lg2()), F::leaf_paddr(word, L).raw(), size.bytes());
+        if (++leaves == wanted) break;
+        word = load(first[leaves << slots_lg2]);
+    } while (F::entry(word, L) == Entry::leaf && F::leaf_size(word, L) == size);
+    if (leaves == 1 && slots_lg2 == 0)
+        Stores::store(*first, Word{0});
+    else
+        Stores::fill(first, leaves << slots_lg2, Word{0}, Word{0});
 
-    // A raw word may have made a leaf that was never counted.
-    leaves_[size.lg2()] -= std::min(leaves_[size.lg2()], leaves);
-    std::uint64_t const bytes = leaves << size.lg2();
-    at.bytes += bytes;
-    at.finished = at.last - at.iova < bytes;
-    at.iova += bytes;
+    count(size.lg2(), 0 - leaves);
+    at.removed.flush.add_leaves(L, size);
+    at.advance(leaves << size.lg2());
     return Go::on;
 }
 
-template <PageTableFormat F>
-auto RadixTable<F>::unmap_below(Word& slot, unsigned level, Unmapping& at) -> Go
+template <PageTableFormat F, TableSource Source, class Stores>
+template <unsigned L, class Sink>
+auto Radix<F, Source, Stores>::unmap_below(Word& slot, Word word, Unmapping<Sink>& at) -> Go
 {
-    Word* const below = own_table(load(slot));
-    if (below == nullptr) return Go::stop;
-    PageSize const covered = PageSize::lg2_of(slot_lg2(level));
-    bool const whole = covered.aligned(at.iova) && at.last - at.iova >= covered.mask();
+    Paddr const below = F::table_paddr(word);
+    TableInfo* const info = own(below, L - 1);
+    if (info == nullptr) return Go::stop;
+    bool const whole = (at.iova & kSlotMask<L>) == 0 && at.last - at.iova >= kSlotMask<L>;
 
-    if (unmap_table(below, level - 1, at) == Go::stop) return Go::stop;
-    if (whole) {
-        store(slot, 0);
-        memory_->move(Paddr{reinterpret_cast<std::uint64_t>(below)}, live_, retired_);
+    unsigned const leaf_lg2 = uniform(*info);
+    if (whole && leaf_lg2 != 0) {
+        Stores::store(slot, Word{0});
+        at.runs.add(at.iova, info->link.load(std::memory_order_relaxed), kSlotMask<L> + 1);
+        count(leaf_lg2, 0 - ((kSlotMask<L> + 1) >> leaf_lg2));
+        at.removed.flush.add_leaves(level_of(leaf_lg2), PageSize::lg2_of(leaf_lg2));
+        at.removed.flush.add_tables(level_of(leaf_lg2), L - 1);
+        at.advance(kSlotMask<L> + 1);
+    } else {
+        changes(*info);
+        if (unmap_table<L - 1>(words(below), at) == Go::stop) return Go::stop;
+        if (!whole) return Go::on;
+        Stores::store(slot, Word{0});
+        at.removed.flush.add_tables(L - 1, L - 1);
     }
+    retire(below, *info, L - 1, at.removed);
     return Go::on;
 }
 

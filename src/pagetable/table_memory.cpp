@@ -8,12 +8,13 @@ namespace pinfold::pagetable {
 
 namespace {
 
-// Address space only: a page costs memory when it is first used. 64 GiB of 4 KiB tables map 32 TiB
-// in 4 KiB leaves.
-constexpr std::uint64_t kArenaBytes = std::uint64_t{64} << 30;
+constexpr std::uint64_t kEnd = ~std::uint64_t{0};  // the link of the last block of a stack
 constexpr std::uint64_t kSmallestArena = std::uint64_t{1} << 20;
-// Pages faulted in at once, so that mapping does not trap once for each table.
-constexpr std::uint32_t kBatch = 32;
+// Faulted in at once, so that mapping does not trap once for each table.
+constexpr std::uint64_t kBatchBytes = std::uint64_t{128} << 10;
+// An arena that has come so far goes on in huge pages, which cost fewer faults and shorter walks of
+// the host's own.
+constexpr std::uint64_t kHugeBytes = std::uint64_t{2} << 20;
 
 std::span<std::byte> reserve(std::uint64_t bytes)
 {
@@ -23,144 +24,129 @@ std::span<std::byte> reserve(std::uint64_t bytes)
     return {static_cast<std::byte*>(start), bytes};
 }
 
+std::uint64_t align_up(std::uint64_t value, std::uint64_t alignment)
+{
+    return (value + alignment - 1) / alignment * alignment;
+}
+
 }  // namespace
 
 // Under a limit on address space the arena shrinks until it fits.
-Result<std::shared_ptr<TableMemory>> TableMemory::create(PageSize page, std::uint64_t budget)
+Result<std::shared_ptr<TableMemory>> TableMemory::create(Options const& options)
 {
-    for (std::uint64_t bytes = kArenaBytes; bytes >= kSmallestArena; bytes /= 2) {
-        // A page more than the arena, because mmap() aligns to the host's page only; a Node more
-        // than pages, because numbers start at 1.
-        std::uint64_t const nodes = (bytes / page.bytes() + 1) * sizeof(Node);
-        auto const mapping = reserve(bytes + page.bytes() + nodes);
+    std::uint64_t const page = options.page.bytes();
+    for (std::uint64_t bytes = options.arena_bytes;
+         bytes >= std::min(kSmallestArena, options.arena_bytes) && bytes >= page; bytes /= 2) {
+        // More than the arena, because mmap() aligns to the host's page only.
+        std::uint64_t const slack = std::max(kHugeBytes, page << kMaxOrder);
+        auto const mapping = reserve(bytes + slack + bytes / page * sizeof(TableInfo));
         if (mapping.empty()) continue;
-        return std::shared_ptr<TableMemory>{new TableMemory{page, budget, mapping, bytes}};
+        return std::shared_ptr<TableMemory>{new TableMemory{options, mapping, bytes}};
     }
     return fail(Errno::nomem);
 }
 
-TableMemory::TableMemory(PageSize page, std::uint64_t budget, std::span<std::byte> mapping,
+TableMemory::TableMemory(Options const& options, std::span<std::byte> mapping,
                          std::uint64_t arena_bytes)
-    : page_{page},
-      mapping_{mapping},
-      arena_{page.align_up(reinterpret_cast<std::uint64_t>(mapping.data()))},
-      arena_bytes_{arena_bytes},
-      nodes_{reinterpret_cast<Node*>(words(Paddr{arena_ + arena_bytes}))},
-      budget_{budget}
+    : page_{options.page}, mapping_{mapping}, arena_bytes_{arena_bytes}, budget_{options.budget}
 {
+    auto const start = reinterpret_cast<std::uintptr_t>(mapping.data());
+    std::uint64_t const alignment = std::max(kHugeBytes, page_.bytes() << kMaxOrder);
+    arena_ = mapping.data() + (align_up(start, alignment) - start);
+    base_ = options.base ? options.base->raw() : reinterpret_cast<std::uintptr_t>(arena_);
+    // The pages are zero, which is what a TableInfo begins with.
+    infos_ = reinterpret_cast<TableInfo*>(arena_ + arena_bytes);
 }
 
 TableMemory::~TableMemory() { ::munmap(mapping_.data(), mapping_.size()); }
 
-Result<Paddr> TableMemory::allocate(TableList& owner)
+std::optional<TableBlock> TableMemory::allocate(unsigned lg2)
 {
-    std::uint32_t const number = TRY(take_free());
-    link(number, owner);
-    return page_of(number);
+    unsigned const order = lg2 > page_.lg2() ? lg2 - page_.lg2() : 0;
+    std::uint64_t const pages = std::uint64_t{1} << order;
+    if (order > kMaxOrder) return std::nullopt;
+    if (in_use_.fetch_add(pages, std::memory_order_relaxed) + pages <=
+        budget_.load(std::memory_order_relaxed)) {
+        if (auto const page = pop(order)) return TableBlock{paddr_of(*page), false};
+        if (auto const page = take_untouched(order)) return TableBlock{paddr_of(*page), true};
+    }
+    in_use_.fetch_sub(pages, std::memory_order_relaxed);
+    return std::nullopt;
 }
 
-Result<std::uint32_t> TableMemory::take_free()
+void TableMemory::free(Paddr first, Paddr last, std::uint64_t count, unsigned lg2)
 {
-    std::lock_guard const lock{mutex_};
-    if (in_use_ >= budget_) return fail(Errno::nomem);
+    unsigned const order = lg2 > page_.lg2() ? lg2 - page_.lg2() : 0;
+    push(order, page_of(first), page_of(last));
+    in_use_.fetch_sub(count << order, std::memory_order_relaxed);
+}
 
-    std::uint32_t number = first_free_;
-    if (number != 0) {
-        first_free_ = node(number).next;
-        // Word by word and atomically: a walk through a stale raw pointer may still look here.
-        Word* const words_here = words(page_of(number));
-        for (std::uint64_t i = 0; i < page_.bytes() / sizeof(Word); ++i)
-            std::atomic_ref{words_here[i]}.store(0, std::memory_order_relaxed);
-    } else {
-        if (untouched_ > arena_bytes_ / page_.bytes()) return fail(Errno::nomem);
-        number = untouched_++;
-        if ((number - 1) % kBatch == 0) populate(number);
+std::optional<std::uint32_t> TableMemory::pop(unsigned order)
+{
+    auto& stack = free_[order];
+    std::uint64_t head = stack.load(std::memory_order_acquire);
+    for (;;) {
+        auto const number = static_cast<std::uint32_t>(head);
+        if (number == 0) return std::nullopt;
+        // Another thread may have taken the block and be using its link: then the stack changed.
+        std::uint64_t const link = infos_[number - 1].link.load(std::memory_order_relaxed);
+        std::uint32_t const next = link == kEnd ? 0 : page_of(Paddr{link}) + 1;
+        std::uint64_t const changed = ((head >> 32) + 1) << 32 | next;
+        if (stack.compare_exchange_weak(head, changed, std::memory_order_acq_rel,
+                                        std::memory_order_acquire))
+            return number - 1;
     }
-    ++in_use_;
-    return number;
+}
+
+// Blocks that are linked from the first to the last.
+void TableMemory::push(unsigned order, std::uint32_t first, std::uint32_t last)
+{
+    auto& stack = free_[order];
+    std::uint64_t head = stack.load(std::memory_order_relaxed);
+    std::uint64_t changed;
+    do {
+        auto const top = static_cast<std::uint32_t>(head);
+        infos_[last].link.store(top == 0 ? kEnd : paddr_of(top - 1).raw(),
+                                std::memory_order_relaxed);
+        changed = ((head >> 32) + 1) << 32 | (first + 1);
+    } while (!stack.compare_exchange_weak(head, changed, std::memory_order_acq_rel,
+                                          std::memory_order_relaxed));
+}
+
+// Blocks start at multiples of their size: what is passed over is free.
+std::optional<std::uint32_t> TableMemory::take_untouched(unsigned order)
+{
+    std::uint32_t const pages = std::uint32_t{1} << order;
+    std::uint64_t const end = arena_bytes_ >> page_.lg2();
+    std::uint32_t before = untouched_.load(std::memory_order_relaxed);
+    std::uint64_t start;
+    do {
+        start = align_up(before, pages);
+        if (start + pages > end) return std::nullopt;
+    } while (!untouched_.compare_exchange_weak(before, static_cast<std::uint32_t>(start + pages),
+                                               std::memory_order_acq_rel,
+                                               std::memory_order_relaxed));
+    populate(before, start + pages);
+    for (std::uint32_t page = before; page < start; ++page) push(0, page, page);
+    return static_cast<std::uint32_t>(start);
 }
 
 // Only a hint: a page that is not faulted in now will be when it is written.
-void TableMemory::populate(std::uint32_t number)
+void TableMemory::populate(std::uint64_t from, std::uint64_t to)
 {
-    std::uint64_t const start = page_of(number).raw();
-    std::uint64_t const bytes = std::min(kBatch * page_.bytes(), arena_ + arena_bytes_ - start);
-    ::madvise(words(Paddr{start}), bytes, MADV_POPULATE_WRITE);
+    std::uint64_t const first = from << page_.lg2();
+    std::uint64_t const last = to << page_.lg2();
+    std::uint64_t const batch = first >= kHugeBytes ? kHugeBytes : kBatchBytes;
+    std::uint64_t const start = align_up(first, batch);
+    if (start >= last) return;  // in a batch that is there
+    std::uint64_t const bytes = std::min(align_up(last - start, batch), arena_bytes_ - start);
+    if (batch == kHugeBytes) ::madvise(arena_ + start, bytes, MADV_HUGEPAGE);
+    ::madvise(arena_ + start, bytes, MADV_POPULATE_WRITE);
 }
 
-bool TableMemory::move(Paddr table, TableList& from, TableList& to)
+std::span<std::byte const> TableMemory::used() const
 {
-    if (!owns(from, table)) return false;
-    std::uint32_t const number = number_of(table);
-    unlink(number, from);
-    link(number, to);
-    return true;
-}
-
-void TableMemory::release(TableList& list)
-{
-    if (list.empty()) return;
-    std::uint32_t last = 0;
-    for (std::uint32_t at = list.first_; at != 0; at = node(at).next) {
-        node(at).list.store(nullptr, std::memory_order_relaxed);
-        last = at;
-    }
-
-    std::lock_guard const lock{mutex_};
-    node(last).next = first_free_;
-    first_free_ = list.first_;
-    in_use_ -= list.pages_;
-    list.first_ = 0;
-    list.pages_ = 0;
-}
-
-bool TableMemory::owns(TableList const& list, Paddr table) const
-{
-    return contains(table) && node(number_of(table)).list.load(std::memory_order_relaxed) == &list;
-}
-
-std::uint64_t TableMemory::pages_in_use() const
-{
-    std::lock_guard const lock{mutex_};
-    return in_use_;
-}
-
-void TableMemory::set_budget(std::uint64_t pages)
-{
-    std::lock_guard const lock{mutex_};
-    budget_ = pages;
-}
-
-std::uint32_t TableMemory::number_of(Paddr table) const
-{
-    return static_cast<std::uint32_t>((table.raw() - arena_) >> page_.lg2()) + 1;
-}
-
-Paddr TableMemory::page_of(std::uint32_t number) const
-{
-    return Paddr{arena_ + (std::uint64_t{number - 1} << page_.lg2())};
-}
-
-void TableMemory::link(std::uint32_t number, TableList& list)
-{
-    Node& page = node(number);
-    page.previous = 0;
-    page.next = list.first_;
-    page.list.store(&list, std::memory_order_relaxed);
-    if (list.first_ != 0) node(list.first_).previous = number;
-    list.first_ = number;
-    ++list.pages_;
-}
-
-void TableMemory::unlink(std::uint32_t number, TableList& list)
-{
-    Node const& page = node(number);
-    if (page.next != 0) node(page.next).previous = page.previous;
-    if (page.previous != 0)
-        node(page.previous).next = page.next;
-    else
-        list.first_ = page.next;
-    --list.pages_;
+    return {arena_, std::uint64_t{untouched_.load(std::memory_order_relaxed)} << page_.lg2()};
 }
 
 }  // namespace pinfold::pagetable

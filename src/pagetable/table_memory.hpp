@@ -1,108 +1,115 @@
-// The pages that page tables live in: one arena, whose pages are named by their own addresses, so
-// that a table's words are found without a look-up. Every page in use belongs to a TableList, by
-// links kept beside the arena: taking a page out of a tree or freeing a whole tree allocates
-// nothing, fails never, and does not depend on what stands in the tables' words.
+// The hosted TableSource: one arena of address space, whose pages cost memory once they are used.
+// As a rule a table's paddr is the address of its words in this process; an arena can name its
+// pages from another base, for formats that hold fewer bits or for a reader elsewhere.
 //
-// Thread safety: allocate(), release() and the counts from any thread; a TableList, and move() on
-// it, from one thread at a time; words() and contains() from any.
+// Thread safety: everything from any thread. Nothing waits.
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
-#include <mutex>
+#include <optional>
 #include <span>
 
 #include "base/address.hpp"
 #include "base/page_size.hpp"
 #include "base/result.hpp"
-#include "pagetable/format.hpp"
+#include "pagetable/table_source.hpp"
 
 namespace pinfold::pagetable {
-
-// Pages of one TableMemory. Does not free them when it goes: see TableMemory::release().
-class TableList {
-public:
-    TableList() = default;
-    TableList(TableList const&) = delete;
-    TableList& operator=(TableList const&) = delete;
-
-    std::uint64_t pages() const { return pages_; }
-    bool empty() const { return pages_ == 0; }
-
-private:
-    friend class TableMemory;
-    std::uint32_t first_ = 0;  // a page's number, counted from 1; 0: none
-    std::uint64_t pages_ = 0;
-};
 
 class TableMemory {
 public:
     static constexpr std::uint64_t kUnlimited = ~std::uint64_t{0};
 
-    // `budget` is the most pages that may be in use at a time. ENOMEM: no address space.
-    static Result<std::shared_ptr<TableMemory>> create(PageSize page, std::uint64_t budget);
+    struct Options {
+        PageSize page;                      // of which tables are made
+        std::uint64_t budget = kUnlimited;  // the most pages that may be in use at a time
+        // Of the arena's first page, a multiple of 64 pages. nullopt: its address.
+        std::optional<Paddr> base = std::nullopt;
+        // The arena is smaller where address space is short. 64 GiB of 4 KiB tables map 32 TiB in
+        // leaves of 4 KiB.
+        std::uint64_t arena_bytes = std::uint64_t{64} << 30;
+    };
+
+    // ENOMEM: no address space.
+    static Result<std::shared_ptr<TableMemory>> create(Options const& options);
+    static Result<std::shared_ptr<TableMemory>> create(PageSize page, std::uint64_t budget)
+    {
+        return create({.page = page, .budget = budget});
+    }
     ~TableMemory();
     TableMemory(TableMemory const&) = delete;
     TableMemory& operator=(TableMemory const&) = delete;
 
-    // A zeroed page that belongs to `owner`. ENOMEM: the budget or the arena is used up.
-    Result<Paddr> allocate(TableList& owner);
-    // False, and nothing moves, if `table` is no page of `from`.
-    bool move(Paddr table, TableList& from, TableList& to);
-    // Frees all pages of `list`. REQUIRES: nobody reads them any more.
-    void release(TableList& list);
-
-    // Whether `table` is a page of the arena, in use or not: safe to read, whatever a raw word
-    // says.
-    bool contains(Paddr table) const
+    // TableSource. nullopt: the budget or the arena is used up, or a block is larger than 64 pages.
+    std::optional<TableBlock> allocate(unsigned lg2);
+    void free(Paddr first, Paddr last, std::uint64_t count, unsigned lg2);
+    void* words(Paddr table) const
     {
-        std::uint64_t const offset = table.raw() - arena_;
-        return offset < arena_bytes_ && page_.aligned(offset);
+        std::uint64_t const offset = table.raw() - base_;
+        return offset < arena_bytes_ && page_.aligned(offset) ? arena_ + offset : nullptr;
     }
-    bool owns(TableList const& list, Paddr table) const;
-    // REQUIRES: contains(table).
-    static Word* words(Paddr table)
+    TableInfo* info(Paddr table) const
     {
-        // NOLINTNEXTLINE(performance-no-int-to-ptr): identity numbering
-        return reinterpret_cast<Word*>(table.raw());
+        std::uint64_t const offset = table.raw() - base_;
+        return offset < arena_bytes_ && page_.aligned(offset) ? infos_ + (offset >> page_.lg2())
+                                                              : nullptr;
+    }
+    std::uint64_t new_owner() { return owners_.fetch_add(1, std::memory_order_relaxed) + 1; }
+    unsigned block_lg2() const { return page_.lg2(); }
+    template <class Visit>
+    void each(Visit&& visit)
+    {
+        std::uint32_t const end = untouched_.load(std::memory_order_acquire);
+        for (std::uint32_t page = 0; page < end; ++page) visit(paddr_of(page), infos_[page]);
     }
 
-    std::uint64_t pages_in_use() const;
+    bool contains(Paddr table) const { return words(table) != nullptr; }
+    std::uint64_t pages_in_use() const { return in_use_.load(std::memory_order_relaxed); }
     PageSize page_size() const { return page_; }
     // For tests that make allocations fail at a chosen moment.
-    void set_budget(std::uint64_t pages);
+    void set_budget(std::uint64_t pages) { budget_.store(pages, std::memory_order_relaxed); }
+    // From the first page to the last that was ever used: what an image of the tables must hold.
+    std::span<std::byte const> used() const;
+    Paddr base() const { return Paddr{base_}; }
 
 private:
-    struct Node {
-        std::uint32_t next;
-        std::uint32_t previous;
-        std::atomic<TableList const*> list;  // nullptr: free
-    };
+    static constexpr unsigned kMaxOrder = 6;  // a block is at most 2^6 pages
 
-    TableMemory(PageSize page, std::uint64_t budget, std::span<std::byte> mapping,
-                std::uint64_t arena_bytes);
+    TableMemory(Options const& options, std::span<std::byte> mapping, std::uint64_t arena_bytes);
 
-    std::uint32_t number_of(Paddr table) const;
-    Paddr page_of(std::uint32_t number) const;
-    Node& node(std::uint32_t number) const { return nodes_[number]; }
-    void link(std::uint32_t number, TableList& list);
-    void unlink(std::uint32_t number, TableList& list);
-    Result<std::uint32_t> take_free();
-    void populate(std::uint32_t number);
+    Paddr paddr_of(std::uint32_t page) const
+    {
+        return Paddr{base_ + (std::uint64_t{page} << page_.lg2())};
+    }
+    std::uint32_t page_of(Paddr table) const
+    {
+        return static_cast<std::uint32_t>((table.raw() - base_) >> page_.lg2());
+    }
+    std::optional<std::uint32_t> pop(unsigned order);
+    void push(unsigned order, std::uint32_t first, std::uint32_t last);
+    std::optional<std::uint32_t> take_untouched(unsigned order);
+    void populate(std::uint64_t from, std::uint64_t to);
 
     PageSize page_;
-    std::span<std::byte> mapping_;  // the arena, and a Node for each of its pages
-    std::uint64_t arena_;
+    std::span<std::byte> mapping_;  // the arena, and a TableInfo for each of its pages
+    std::byte* arena_;
     std::uint64_t arena_bytes_;
-    Node* nodes_;
+    std::uint64_t base_;
+    TableInfo* infos_;
 
-    mutable std::mutex mutex_;  // guards what follows
-    std::uint64_t budget_;
-    std::uint64_t in_use_ = 0;
-    std::uint32_t first_free_ = 0;
-    std::uint32_t untouched_ = 1;  // the first page never handed out
+    std::atomic<std::uint64_t> budget_;
+    std::atomic<std::uint64_t> in_use_{0};
+    std::atomic<std::uint64_t> owners_{0};
+    std::atomic<std::uint32_t> untouched_{0};  // the first page never handed out
+    // Free blocks by order, each a stack: the number of the first block, counted from 1, and above
+    // it a count of the changes, so that a stack that changed twice is not taken for unchanged.
+    std::array<std::atomic<std::uint64_t>, kMaxOrder + 1> free_{};
 };
+
+static_assert(TableSource<TableMemory>);
 
 }  // namespace pinfold::pagetable

@@ -1,6 +1,7 @@
 // Intel VT-d, second-stage translation: 3, 4 or 5 levels (39, 48, 57 bits of IOVA), 4 KiB tables,
 // leaves of 4 KiB, 2 MiB and 1 GiB. There is no present bit: a word that permits nothing is empty.
-// A leaf says exactly what was asked, so write-only is 2. VT-d specification, 3.7 and 9.10.
+// A leaf says exactly what was asked, so write-only is 2; drivers before Linux 7.3 ask for reads
+// too. Hardware sets A and D where the context says so. VT-d specification, 3.7 and 9.10.
 #pragma once
 
 #include "pagetable/format.hpp"
@@ -8,6 +9,8 @@
 namespace pinfold::pagetable {
 
 struct Vtdss {
+    using Word = std::uint64_t;
+
     static constexpr unsigned kGranuleLg2 = 12;
     static constexpr unsigned kSlotsLg2 = 9;
     static constexpr unsigned kMinLevels = 3;
@@ -22,6 +25,7 @@ struct Vtdss {
     static constexpr Word kSnoop = Word{1} << 11;
     static constexpr Word kAddress = 0x000f'ffff'ffff'f000;
 
+    static constexpr unsigned slots_lg2(unsigned) { return kSlotsLg2; }
     static constexpr PageSize slot_size(unsigned level)
     {
         return PageSize::lg2_of(kGranuleLg2 + kSlotsLg2 * level);
@@ -42,9 +46,9 @@ struct Vtdss {
         return Entry::leaf;
     }
 
-    static constexpr Word attributes(Prot prot, Snoop snoop)
+    static constexpr Word attributes(Asked const& asked)
     {
-        return static_cast<Word>(prot) | (snoop == Snoop::always ? kSnoop : 0);
+        return static_cast<Word>(asked.prot) | (asked.snoop == Snoop::always ? kSnoop : 0);
     }
     static constexpr Word make_leaf(Paddr paddr, unsigned level, PageSize, Word attributes)
     {
@@ -53,7 +57,10 @@ struct Vtdss {
     static constexpr PageSize leaf_size(Word, unsigned level) { return slot_size(level); }
     static constexpr Paddr leaf_paddr(Word word, unsigned) { return Paddr{word & kAddress}; }
 
-    static constexpr Word leaf_attributes(Word word) { return word & (kRead | kWrite | kSnoop); }
+    static constexpr Word leaf_attributes(Word word, unsigned)
+    {
+        return word & (kRead | kWrite | kSnoop | kAccessed | kDirty);
+    }
 
     static constexpr Word make_table(Paddr paddr, unsigned) { return paddr.raw() | kRead | kWrite; }
     static constexpr Paddr table_paddr(Word word) { return Paddr{word & kAddress}; }
@@ -63,11 +70,16 @@ struct Vtdss {
         return static_cast<Prot>(word & (kRead | kWrite));
     }
 
+    static constexpr bool dirty(Word leaf) { return (leaf & kDirty) != 0; }
+    static constexpr Word make_clean(Word leaf) { return leaf & ~kDirty; }
+    static constexpr Word make_accessed(Word leaf) { return leaf | kAccessed; }
+    static constexpr Word make_dirty(Word leaf) { return leaf | kAccessed | kDirty; }
+
 private:
     static constexpr unsigned kTopLeafLevel = 2;
 };
 
-static_assert(PageTableFormat<Vtdss>);
+static_assert(TracksDirty<Vtdss>);
 
 // Words computed by hand from the bit table, and the way back.
 namespace vtdss_checks {
@@ -75,14 +87,16 @@ namespace vtdss_checks {
 constexpr Word leaf(std::uint64_t paddr, unsigned level, Prot prot, Snoop snoop = Snoop::as_asked)
 {
     return Vtdss::make_leaf(Paddr{paddr}, level, Vtdss::slot_size(level),
-                            Vtdss::attributes(prot, snoop));
+                            Vtdss::attributes({.prot = prot, .snoop = snoop}));
 }
 constexpr bool round_trips(std::uint64_t paddr, unsigned level, Prot prot)
 {
     Word const word = leaf(paddr, level, prot);
     return Vtdss::entry(word, level) == Entry::leaf && Vtdss::prot(word, level) == prot &&
            Vtdss::leaf_paddr(word, level) == Paddr{paddr} &&
-           Vtdss::leaf_attributes(word) == Vtdss::attributes(prot, Snoop::as_asked);
+           Vtdss::leaf_attributes(word, level) == Vtdss::attributes({.prot = prot}) &&
+           !Vtdss::dirty(word) && Vtdss::dirty(Vtdss::make_dirty(word)) &&
+           Vtdss::make_clean(Vtdss::make_dirty(word)) == Vtdss::make_accessed(word);
 }
 
 static_assert(leaf(0x1234'5000, 0, Prot::read_write) == 0x0000'0000'1234'5003);
@@ -104,7 +118,7 @@ static_assert(Vtdss::table_paddr(0x7003) == Paddr{0x7000});
 static_assert(Vtdss::entry(0x1234'5303, 0) == Entry::leaf);
 static_assert(Vtdss::leaf_paddr(0x1234'5303, 0) == Paddr{0x1234'5000});
 static_assert(Vtdss::prot(0x1234'5303, 0) == Prot::read_write);
-static_assert((Vtdss::kAccessed | Vtdss::kDirty) == 0x300);
+static_assert(Vtdss::make_dirty(leaf(0x1234'5000, 0, Prot::read_write)) == 0x1234'5303);
 static_assert(Vtdss::entry(0xffff'ffff'ffff'fffc, 0) == Entry::empty);
 static_assert(Vtdss::entry(0x8020'1083, 1) == Entry::reserved);
 static_assert(Vtdss::entry(0x83, 3) == Entry::reserved);

@@ -155,7 +155,7 @@ TEST(EveryRange, maps_over_the_empty_tables_that_single_unmaps_leave)
                                    Snoop::as_asked, mapped));
         for (std::uint64_t at = 0; at <= kLast; at += kGranule)
             ASSERT_EQ(table->unmap(Iova{at}, kGranule), kGranule);
-        ASSERT_EQ(table->table_pages(), 1 + 4 + 16);
+        ASSERT_EQ(table->tables(), 1 + 4 + 16);
 
         test::LeafModel model{kAllSizes, kLast};
         std::uint64_t expected = 0;
@@ -164,12 +164,12 @@ TEST(EveryRange, maps_over_the_empty_tables_that_single_unmaps_leave)
             table->map(Iova{start}, Paddr{start}, size, Prot::read, Snoop::as_asked, mapped));
         ASSERT_TRUE(same(*table, model)) << start << "+" << size;
 
-        ASSERT_EQ(table->table_pages(), 1 + 4 + 16);  // retired, not yet released
+        ASSERT_EQ(table->tables(), 1 + 4 + 16);  // retired, not yet released
         std::uint64_t covered = 0;
         for (auto const& [iova, leaf] : model.leaves())
             covered += leaf.bytes == 256 ? 5 : leaf.bytes == 64 ? 1 : 0;
         table->release_tables();
-        ASSERT_EQ(table->table_pages(), 1 + 4 + 16 - covered);
+        ASSERT_EQ(table->tables(), 1 + 4 + 16 - covered);
     }
     EXPECT_EQ(memory->pages_in_use(), 0);
 }

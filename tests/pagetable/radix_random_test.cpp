@@ -135,7 +135,7 @@ void agrees_with_the_model_and_the_second_reader(Shape<F> const& shape, Units un
             auto const done = table->map(Iova{request.iova}, Paddr{request.paddr}, request.size,
                                          request.prot, Snoop::as_asked, mapped);
             // What the format makes of the rights that were asked for.
-            Prot const prot = F::prot(F::attributes(request.prot, Snoop::as_asked), 0);
+            Prot const prot = F::prot(F::attributes({.prot = request.prot}), 0);
             ASSERT_EQ(done, model.map(request.iova, request.paddr, request.size, prot, expected));
             ASSERT_EQ(mapped, expected);
             mapped_requests.push_back(request);

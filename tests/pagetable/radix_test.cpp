@@ -273,7 +273,7 @@ TEST(Radix, a_table_grows_at_the_top_and_keeps_what_it_has)
     Bench<Amdv1> bench{{.levels = 3, .width = 64, .page_sizes = kAmdSizes}};
     ASSERT_TRUE(bench.map(0x5000, 0x9000, kPage));
     EXPECT_EQ(bench.table->levels(), 3);
-    std::uint64_t pages = bench.table->table_pages();
+    std::uint64_t pages = bench.table->tables();
     for (unsigned levels = 4; levels <= 6; ++levels) {
         std::uint64_t const beyond = std::uint64_t{1} << (12 + 9 * (levels - 1));
         EXPECT_EQ(bench.table->walk(Iova{beyond + 0x5000}), std::nullopt);
@@ -284,8 +284,8 @@ TEST(Radix, a_table_grows_at_the_top_and_keeps_what_it_has)
         EXPECT_EQ(bench.table->levels(), levels);
         EXPECT_EQ(bench.table->walk(Iova{0x5000})->paddr, Paddr{0x9000});
         EXPECT_EQ(bench.table->walk(Iova{beyond})->paddr, Paddr{0x11000});
-        EXPECT_GT(bench.table->table_pages(), pages);
-        pages = bench.table->table_pages();
+        EXPECT_GT(bench.table->tables(), pages);
+        pages = bench.table->tables();
     }
     std::uint64_t const top = ~std::uint64_t{0};
     ASSERT_TRUE(bench.map(top - kPage + 1, 0x3000, kPage));

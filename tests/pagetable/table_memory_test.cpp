@@ -5,81 +5,128 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <cstring>
 #include <set>
+#include <thread>
+#include <vector>
 
 namespace pinfold::pagetable {
 namespace {
 
-TEST(TableMemory, pages_are_zero_apart_and_aligned_also_when_they_come_back)
+void free_one(TableMemory& memory, Paddr table, unsigned lg2) { memory.free(table, table, 1, lg2); }
+
+TEST(TableMemory, blocks_are_apart_and_aligned_and_zero_where_they_say_so)
 {
     for (auto const page : {PageSize::lg2_of(5), k4K, k64K}) {
-        auto const memory = TableMemory::create(page, TableMemory::kUnlimited).value();
-        for (int round = 0; round < 2; ++round) {
-            TableList list;
-            std::set<Paddr> seen;
-            for (int i = 0; i < 100; ++i) {
-                Paddr const table = memory->allocate(list).value();
-                EXPECT_TRUE(page.aligned(table.raw()));
-                EXPECT_TRUE(memory->contains(table));
-                EXPECT_TRUE(seen.insert(table).second);
-                Word* const words = TableMemory::words(table);
-                for (std::uint64_t w = 0; w < page.bytes() / sizeof(Word); ++w) {
-                    ASSERT_EQ(words[w], 0);
-                    words[w] = ~Word{0};
+        for (unsigned const order : {0U, 1U, 6U}) {
+            auto const memory = TableMemory::create(page, TableMemory::kUnlimited).value();
+            unsigned const lg2 = page.lg2() + order;
+            std::size_t const bytes = std::size_t{1} << lg2;
+            for (int round = 0; round < 2; ++round) {
+                std::set<Paddr> seen;
+                for (int i = 0; i < 40; ++i) {
+                    auto const block = memory->allocate(lg2).value();
+                    EXPECT_TRUE(PageSize::lg2_of(lg2).aligned(block.paddr.raw()));
+                    EXPECT_TRUE(memory->contains(block.paddr));
+                    EXPECT_TRUE(seen.insert(block.paddr).second);
+                    EXPECT_EQ(block.zeroed, round == 0);
+                    auto* const at = static_cast<std::byte*>(memory->words(block.paddr));
+                    if (block.zeroed) {
+                        ASSERT_TRUE(std::all_of(
+                            at, at + bytes, [](std::byte byte) { return byte == std::byte{}; }));
+                    }
+                    std::memset(at, 0xff, bytes);
                 }
+                EXPECT_EQ(memory->pages_in_use(), std::uint64_t{40} << order);
+                for (Paddr const table : seen) free_one(*memory, table, lg2);
+                EXPECT_EQ(memory->pages_in_use(), 0);
             }
-            EXPECT_EQ(memory->pages_in_use(), 100);
-            memory->release(list);
-            EXPECT_EQ(memory->pages_in_use(), 0);
         }
     }
 }
 
-TEST(TableMemory, the_budget_is_what_all_lists_have_together)
+TEST(TableMemory, what_alignment_passes_over_is_handed_out_as_pages)
 {
-    auto const memory = TableMemory::create(k4K, 3).value();
-    TableList a;
-    TableList b;
-    ASSERT_TRUE(memory->allocate(a));
-    ASSERT_TRUE(memory->allocate(b));
-    ASSERT_TRUE(memory->allocate(a));
-    EXPECT_EQ(memory->allocate(b), fail(Errno::nomem));
-    memory->release(a);
-    EXPECT_TRUE(memory->allocate(b));
-    memory->release(b);
+    auto const memory = TableMemory::create({.page = k4K, .arena_bytes = 16 << 12}).value();
+    std::set<Paddr> seen;
+    seen.insert(memory->allocate(12)->paddr);
+    EXPECT_TRUE(memory->allocate(15));              // the eight pages from the eighth on
+    EXPECT_EQ(memory->allocate(15), std::nullopt);  // no eight are left in a row
+    for (int i = 0; i < 7; ++i) {
+        auto const block = memory->allocate(12);
+        ASSERT_TRUE(block);
+        EXPECT_FALSE(block->paddr.raw() - memory->base().raw() >= 8 << 12);
+        EXPECT_TRUE(seen.insert(block->paddr).second);
+    }
+    EXPECT_EQ(memory->allocate(12), std::nullopt);
+    EXPECT_EQ(memory->pages_in_use(), 16);
+    EXPECT_EQ(memory->allocate(12 + 7), std::nullopt);  // larger than any block
 }
 
-TEST(TableMemory, a_page_moves_between_lists_once)
+TEST(TableMemory, the_budget_is_what_all_have_together)
 {
-    auto const memory = TableMemory::create(k4K, TableMemory::kUnlimited).value();
-    TableList live;
-    TableList retired;
-    std::vector<Paddr> pages;
-    for (int i = 0; i < 5; ++i) pages.push_back(memory->allocate(live).value());
-    for (int const i : {2, 0, 4, 3, 1}) {
-        Paddr const page = pages[static_cast<std::size_t>(i)];
-        EXPECT_TRUE(memory->move(page, live, retired));
-        EXPECT_FALSE(memory->move(page, live, retired));
-        EXPECT_TRUE(memory->owns(retired, page));
-    }
-    EXPECT_TRUE(live.empty());
-    EXPECT_EQ(retired.pages(), 5);
-    memory->release(retired);
-    for (Paddr const page : pages) EXPECT_FALSE(memory->owns(retired, page));
-    EXPECT_EQ(memory->pages_in_use(), 0);
+    auto const memory = TableMemory::create(k4K, 3).value();
+    ASSERT_TRUE(memory->allocate(12));
+    auto const two = memory->allocate(13);
+    ASSERT_TRUE(two);
+    EXPECT_EQ(memory->allocate(12), std::nullopt);
+    free_one(*memory, two->paddr, 13);
+    EXPECT_TRUE(memory->allocate(13));
+    EXPECT_EQ(memory->allocate(12), std::nullopt);
+    EXPECT_EQ(memory->pages_in_use(), 3);
 }
 
 TEST(TableMemory, an_address_outside_the_arena_or_inside_a_page_is_no_table)
 {
     auto const memory = TableMemory::create(k4K, TableMemory::kUnlimited).value();
-    TableList list;
-    Paddr const page = memory->allocate(list).value();
-    EXPECT_FALSE(memory->contains(page + 8));
-    EXPECT_FALSE(memory->contains(page - 4096));
-    EXPECT_FALSE(memory->contains(Paddr{0}));
-    EXPECT_FALSE(memory->contains(Paddr{~std::uint64_t{0xfff}}));
-    EXPECT_FALSE(memory->owns(list, Paddr{0}));
-    memory->release(list);
+    Paddr const page = memory->allocate(12)->paddr;
+    for (Paddr const wild : {page + 8, page - 4096, Paddr{0}, Paddr{~std::uint64_t{0xfff}}}) {
+        EXPECT_FALSE(memory->contains(wild));
+        EXPECT_EQ(memory->info(wild), nullptr);
+    }
+}
+
+TEST(TableMemory, an_arena_can_be_named_from_another_base)
+{
+    auto const memory =
+        TableMemory::create({.page = k4K, .base = Paddr{0x8000'0000}, .arena_bytes = 1 << 20})
+            .value();
+    auto const first = memory->allocate(12).value();
+    auto const second = memory->allocate(12).value();
+    EXPECT_EQ(first.paddr, Paddr{0x8000'0000});
+    EXPECT_EQ(second.paddr, Paddr{0x8000'1000});
+    static_cast<std::byte*>(memory->words(second.paddr))[0] = std::byte{0x5a};
+    ASSERT_GE(memory->used().size(), 0x2000);
+    EXPECT_EQ(memory->used()[0x1000], std::byte{0x5a});
+    EXPECT_FALSE(memory->contains(Paddr{0x8010'0000}));
+    EXPECT_FALSE(memory->contains(Paddr{reinterpret_cast<std::uintptr_t>(memory->used().data())}));
+}
+
+TEST(TableMemory, threads_that_allocate_and_free_at_once_never_get_the_same_page)
+{
+    auto const memory = TableMemory::create(k4K, 64).value();
+    auto const work = [&](std::uint64_t mark) {
+        std::vector<Paddr> mine;
+        for (int round = 0; round < 3000; ++round) {
+            if (auto const block = memory->allocate(12)) {
+                *static_cast<std::uint64_t*>(memory->words(block->paddr)) = mark;
+                mine.push_back(block->paddr);
+            }
+            if (mine.size() < 8) continue;
+            for (Paddr const table : mine) {
+                ASSERT_EQ(*static_cast<std::uint64_t*>(memory->words(table)), mark);
+                free_one(*memory, table, 12);
+            }
+            mine.clear();
+        }
+        for (Paddr const table : mine) free_one(*memory, table, 12);
+    };
+    {
+        std::vector<std::jthread> threads;
+        for (std::uint64_t mark = 1; mark <= 4; ++mark) threads.emplace_back(work, mark);
+    }
+    EXPECT_EQ(memory->pages_in_use(), 0);
 }
 
 // In a child, since a limit on address space cannot be taken back in comfort.
@@ -94,10 +141,9 @@ TEST(TableMemory, a_limit_on_address_space_makes_the_arena_smaller)
         ::setrlimit(RLIMIT_AS, &limit);
         auto const memory = TableMemory::create(k4K, TableMemory::kUnlimited);
         if (!memory) ::_exit(1);
-        TableList list;
         std::uint64_t pages = 0;
-        while (pages < 100'000 && (*memory)->allocate(list)) ++pages;
-        ::_exit(pages >= 256 && pages < 100'000 ? 0 : 2);  // used up, with ENOMEM
+        while (pages < 100'000 && (*memory)->allocate(12)) ++pages;
+        ::_exit(pages >= 256 && pages < 100'000 ? 0 : 2);  // used up, and said so
     }
     int status = 0;
     ASSERT_EQ(::waitpid(child, &status, 0), child);

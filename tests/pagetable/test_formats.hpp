@@ -7,6 +7,8 @@
 namespace pinfold::pagetable {
 
 struct Tiny {
+    using Word = std::uint64_t;
+
     static constexpr unsigned kGranuleLg2 = 4;
     static constexpr unsigned kSlotsLg2 = 2;
     static constexpr unsigned kMaxLevels = 3;
@@ -16,6 +18,7 @@ struct Tiny {
     static constexpr Word kPair = 8;
     static constexpr Word kFlags = 15;
 
+    static constexpr unsigned slots_lg2(unsigned) { return kSlotsLg2; }
     static constexpr unsigned slot_lg2(unsigned level) { return kGranuleLg2 + kSlotsLg2 * level; }
     static constexpr PageSizes leaf_sizes(unsigned level)
     {
@@ -28,7 +31,7 @@ struct Tiny {
         if ((word & kTable) != 0) return level == 0 ? Entry::reserved : Entry::table;
         return Entry::leaf;
     }
-    static constexpr Word attributes(Prot prot, Snoop) { return static_cast<Word>(prot); }
+    static constexpr Word attributes(Asked const& asked) { return static_cast<Word>(asked.prot); }
     static constexpr Word make_leaf(Paddr paddr, unsigned level, PageSize size, Word attributes)
     {
         return paddr.raw() | attributes | (size.lg2() == slot_lg2(level) ? 0 : kPair);
@@ -41,7 +44,7 @@ struct Tiny {
     {
         return Paddr{leaf_size(word, level).align_down(word & ~kFlags)};
     }
-    static constexpr Word leaf_attributes(Word word) { return word & 3; }
+    static constexpr Word leaf_attributes(Word word, unsigned) { return word & 3; }
     static constexpr Word make_table(Paddr paddr, unsigned) { return paddr.raw() | kTable | 3; }
     static constexpr Paddr table_paddr(Word word) { return Paddr{word & ~kFlags}; }
     static constexpr Prot prot(Word word, unsigned) { return static_cast<Prot>(word & 3); }
@@ -53,6 +56,7 @@ struct Wide : Tiny {
     static constexpr unsigned kSlotsLg2 = 13;
     static constexpr unsigned kMaxLevels = 4;
 
+    static constexpr unsigned slots_lg2(unsigned) { return kSlotsLg2; }
     static constexpr unsigned slot_lg2(unsigned level) { return kGranuleLg2 + kSlotsLg2 * level; }
     static constexpr PageSizes leaf_sizes(unsigned level)
     {
