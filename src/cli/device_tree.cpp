@@ -42,6 +42,7 @@ std::string resource_table(Face const& face)
     constexpr std::uint64_t kIo = 0x40101;         // IO | SIZEALIGN | PCI
     constexpr std::uint64_t kMemory32 = 0x40200;   // MEM | SIZEALIGN
     constexpr std::uint64_t kMemory64 = 0x140204;  // MEM_64 | MEM | SIZEALIGN | PCI
+    constexpr std::uint64_t kPrefetch = 0x2008;    // PREFETCH, and the BAR's own bit
     constexpr unsigned kLines = 13;
     std::string table;
     for (unsigned i = 0; i < kLines; ++i) {
@@ -54,8 +55,9 @@ std::string resource_table(Face const& face)
         auto const flags = kind == pci::Bar::Kind::io         ? kIo
                            : kind == pci::Bar::Kind::memory32 ? kMemory32
                                                               : kMemory64;
-        table += fmt::format("{:#018x} {:#018x} {:#018x}\n", start,
-                             start + face.identity.bars[i].size - 1, flags);
+        auto const& bar = face.identity.bars[i];
+        table += fmt::format("{:#018x} {:#018x} {:#018x}\n", start, start + bar.size - 1,
+                             bar.prefetchable ? flags | kPrefetch : flags);
     }
     return table;
 }

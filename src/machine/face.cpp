@@ -15,7 +15,7 @@ constexpr std::uint32_t kMemoryAddress = ~0xfU;
 
 }  // namespace
 
-Face face_of(pci::Function const& function, Bdf bdf, unsigned group)
+Face face_of(pci::Function& function, Bdf bdf, unsigned group)
 {
     Face face{bdf, group, function.identity(), {}, {}};
     face.config.resize(function.config_size());

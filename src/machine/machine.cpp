@@ -58,16 +58,32 @@ Checked<void> add_function(Parts& parts, DeviceEntry const& entry, BarAllocator&
     auto& endpoint = parts.endpoints.emplace_back(
         std::make_unique<iommu::Endpoint>(*parts.iommus.at(entry.iommu), entry.bdf.text()));
 
+    auto spec = entry.spec;
+    spec.bdf = entry.bdf.text();
     // The device is made first and powered on with its BARs in place, which depend on what it is.
     pci::BarAddresses addresses{};
     auto const make = [&](pci::Bus& bus) {
-        auto device = model->create(entry.spec, bus);
+        auto device = model->create(spec, bus);
         if (device) addresses = bars.place((*device)->identity());
         return device;
     };
     auto function = pci::Function::create(*endpoint, *parts.memory, make, addresses);
     if (!function) return std::unexpected{fmt::format("{}: {}", entry.where, function.error())};
     parts.functions.push_back(std::move(*function));
+    return {};
+}
+
+Checked<void> introduce(Parts& parts, Description const& description)
+{
+    auto const find = [&](std::string_view bdf) -> pci::Function* {
+        for (auto const& function : parts.functions)
+            if (function->name() == bdf) return function.get();
+        return nullptr;
+    };
+    for (std::size_t i = 0; i < parts.functions.size(); ++i)
+        if (auto const met = parts.functions[i]->meet(find); !met)
+            return std::unexpected{
+                fmt::format("{}: {}", description.devices[i].where, met.error())};
     return {};
 }
 
@@ -123,6 +139,7 @@ Checked<std::unique_ptr<Machine>> Machine::build(Description const& description,
     for (auto const& entry : description.devices)
         if (auto const added = add_function(parts, entry, bars); !added)
             return std::unexpected{added.error()};
+    if (auto const met = introduce(parts, description); !met) return std::unexpected{met.error()};
     make_door(parts, description);
     return std::unique_ptr<Machine>{new Machine{std::move(impl)}};
 }

@@ -36,7 +36,7 @@ struct Parts {
     std::optional<uapi::Door> door;
 };
 
-Face face_of(pci::Function const& function, Bdf bdf, unsigned group);
+Face face_of(pci::Function& function, Bdf bdf, unsigned group);
 void publish_parts(Parts const& parts, Description const& description, host::Process& process,
                    Counters& counters);
 

@@ -65,7 +65,8 @@ void ConfigSpace::lay_out_bars(Identity const& identity, BarAddresses const& add
         std::uint64_t const type = bar.kind == Bar::Kind::io         ? reg::kBarIo
                                    : bar.kind == Bar::Kind::memory64 ? reg::kBarMemory64
                                                                      : 0;
-        std::uint64_t const value = (addresses[i] & settable) | type;
+        std::uint64_t const prefetch = bar.prefetchable ? reg::kBarPrefetchable : 0;
+        std::uint64_t const value = (addresses[i] & settable) | type | prefetch;
         put(reg::kBars + 4 * i, static_cast<std::uint32_t>(value));
         allow(reg::kBars + 4 * i, static_cast<std::uint32_t>(settable));
         if (bar.kind != Bar::Kind::memory64) continue;
@@ -85,6 +86,7 @@ void ConfigSpace::lay_out_capabilities(Identity const& identity)
     if (identity.msix.vectors != 0) msix(identity.msix);
     next_free_ = std::max(next_free_, identity.msix.vectors != 0 ? std::size_t{0xa0} : 0);
     if (identity.msi_vectors != 0) msi(identity.msi_vectors);
+    for (auto const& capability : identity.vendor_capabilities) vendor(capability);
     if (last_capability_ != 0) put(reg::kStatus, reg::kStatusCapabilities);
 }
 
@@ -134,8 +136,18 @@ void ConfigSpace::msi(unsigned vectors)
     allow(msi_ + 12, std::uint16_t{0xffff});
 }
 
+void ConfigSpace::vendor(VendorCapability const& capability)
+{
+    next_free_ = capability.at;
+    auto const at = open_capability(reg::kCapabilityVendor, 2 + capability.bytes.size());
+    assert(next_free_ <= bytes_.size());
+    std::ranges::copy(capability.bytes, bytes_.begin() + static_cast<std::ptrdiff_t>(at) + 2);
+    std::ranges::copy(capability.writable, writable_.begin() + static_cast<std::ptrdiff_t>(at) + 2);
+}
+
 void ConfigSpace::msix(MsixLayout const& layout)
 {
+    if (layout.capability != 0) next_free_ = layout.capability;
     msix_ = open_capability(reg::kCapabilityMsix, 12);
     put(msix_ + 2, static_cast<std::uint16_t>(layout.vectors - 1));
     put(msix_ + 4, layout.table_offset | layout.bar);

@@ -7,6 +7,7 @@
 
 #include <array>
 #include <cstdint>
+#include <expected>
 #include <memory>
 #include <span>
 #include <string>
@@ -31,6 +32,7 @@ struct Bar {
     Kind kind = Kind::none;       // memory64 takes the next index too
     std::uint64_t size = 0;       // a power of two; memory BARs are at least 4 KiB
     std::vector<PageKind> pages;  // one for each 4 KiB; missing ones are `trapped`
+    bool prefetchable = false;    // what a memory BAR says of itself; nothing here acts on it
 };
 
 struct MsixLayout {
@@ -38,6 +40,14 @@ struct MsixLayout {
     unsigned bar = 0;
     std::uint32_t table_offset = 0;
     std::uint32_t pba_offset = 0;
+    std::uint8_t capability = 0;  // where in configuration space; 0: wherever there is room
+};
+
+// A vendor specific capability (id 09). A client may write the bits that `writable` has.
+struct VendorCapability {
+    std::uint8_t at = 0;                // a multiple of 4, from 0x40 on
+    std::vector<std::uint8_t> bytes{};  // what follows id and link: first the length of the whole
+    std::vector<std::uint8_t> writable{};  // as long as `bytes`, or shorter: the rest is read only
 };
 
 struct Identity {
@@ -49,6 +59,11 @@ struct Identity {
     MsixLayout msix;
     bool pci_express = true;  // 4096 bytes of configuration space instead of 256
     std::array<Bar, 6> bars;
+    // They end the list of capabilities, in this order.
+    std::vector<VendorCapability> vendor_capabilities{};
+    // The one of them that is a window to the BARs (virtio 1.1, 4.1.4.7): at +4 the BAR, at +8 and
+    // +12 offset and length of an access, at +16 its data. 0: none.
+    std::uint8_t bar_window = 0;
 };
 
 // What a device may do: its side of the slot.
@@ -65,7 +80,18 @@ public:
     // The memory behind a BAR, as a client that maps it reads its `readable` pages. Good for the
     // Bus's life.
     virtual std::span<std::byte> bar_memory(unsigned bar) = 0;
+    // Has Device::woken() called, on the thread that says so, once that thread is in no device any
+    // more. The one call that another device may make: how it hands over what it made for this one.
+    virtual void wake() = 0;
 };
+
+class Device;
+// The device at a BDF, such as "0000:00:04.0"; nullptr: there is none.
+using FindDevice = FunctionRef<Device*(std::string_view)>;
+
+// What can be wrong with a device is told in a sentence for the user.
+template <class T>
+using Checked = std::expected<T, std::string>;
 
 class Device {
 public:
@@ -78,6 +104,12 @@ public:
                            std::uint64_t value) = 0;
     // Function level reset. Everything as after power-on, except what the medium holds.
     virtual void reset() = 0;
+    // After Bus::wake().
+    virtual void woken() {}
+    // Once, when all devices of the machine are there and before anything else happens to them. A
+    // device that another one belongs to keeps it here; none outlives the machine. The sentence
+    // says what is wrong.
+    virtual Checked<void> meet(FindDevice) { return {}; }
     // One line for the report, such as "1024 commands"; empty for none.
     virtual std::string summary() const { return {}; }
 };
@@ -93,11 +125,8 @@ struct Setting {
 struct DeviceSpec {
     std::string model;              // "nvme"
     std::vector<Setting> settings;  // without bdf, group and model
+    std::string bdf{};              // where it is, such as "0000:00:04.0"
 };
-
-// What can be wrong with a spec is told in a sentence for the user.
-template <class T>
-using Checked = std::expected<T, std::string>;
 
 class Model {
 public:

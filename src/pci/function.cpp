@@ -7,6 +7,8 @@
 #include <mutex>
 #include <utility>
 
+#include "pci/bar_window.hpp"
+
 namespace pinfold::pci {
 
 namespace {
@@ -131,10 +133,25 @@ Checked<void> Function::power_on(BarAddresses const& addresses)
     config_.emplace(identity_, addresses);
     interrupts_.emplace(identity_, watch_);
 
-    std::lock_guard const lock{mutex_};
+    Call const call{mutex_};
     find_enabled();
     device_->reset();
     return {};
+}
+
+Checked<void> Function::meet(FindFunction find)
+{
+    auto const device_at = [&](std::string_view bdf) -> Device* {
+        auto* const function = find(bdf);
+        return function == nullptr ? nullptr : function->device_.get();
+    };
+    return device_->meet(device_at);
+}
+
+void Function::woken()
+{
+    Call const call{mutex_};
+    device_->woken();
 }
 
 std::string Function::summary() const
@@ -145,7 +162,7 @@ std::string Function::summary() const
 
 void Function::open()
 {
-    std::lock_guard const lock{mutex_};
+    Call const call{mutex_};
     if (opens_++ != 0) return;
     find_enabled();
     if (resettable()) reset_device();
@@ -153,7 +170,7 @@ void Function::open()
 
 void Function::close()
 {
-    std::lock_guard const lock{mutex_};
+    Call const call{mutex_};
     assert(opens_ > 0);
     if (--opens_ != 0) return;
     interrupts_->release();
@@ -181,7 +198,7 @@ void Function::find_enabled()
 
 Result<> Function::reset()
 {
-    std::lock_guard const lock{mutex_};
+    Call const call{mutex_};
     if (!resettable()) return fail(Errno::inval);
     reset_device();
     return {};
@@ -211,18 +228,41 @@ std::optional<Region> Function::region(unsigned index) const
     return region;
 }
 
-void Function::config_read(std::size_t offset, std::span<std::byte> into) const
+void Function::config_read(std::size_t offset, std::span<std::byte> into)
 {
-    std::lock_guard const lock{mutex_};
+    Call const call{mutex_};
+    look_through_window(offset, into.size());
     config_->read(offset, into);
+}
+
+// Where a read takes in the whole of the window's data, what is behind it comes first.
+void Function::look_through_window(std::size_t offset, std::size_t size)
+{
+    std::size_t const data = window_data(identity_.bar_window);
+    if (identity_.bar_window == 0 || offset > data || size > 4) return;
+    auto const access = window_access(*config_, identity_.bar_window);
+    if (!access || offset != data || identity_.bars[access->bar].size == 0) return;
+    auto const value = bus_read(access->bar, access->offset, access->width);
+    if (value) config_->write(data, 4, static_cast<std::uint32_t>(*value));
+}
+
+void Function::write_through_window(std::size_t offset)
+{
+    if (identity_.bar_window == 0 || offset != window_data(identity_.bar_window)) return;
+    auto const access = window_access(*config_, identity_.bar_window);
+    if (!access || identity_.bars[access->bar].size == 0) return;
+    std::uint32_t value = 0;
+    config_->read(offset, std::as_writable_bytes(std::span{&value, 1}));
+    (void)bus_write(access->bar, access->offset, access->width, value);
 }
 
 void Function::config_write(std::size_t offset, unsigned width, std::uint32_t value)
 {
-    std::lock_guard const lock{mutex_};
+    Call const call{mutex_};
     auto const request = config_->write(offset, width, value);
     apply_config();
     if (message_signalled()) lower();
+    write_through_window(offset);
     if (request == ConfigSpace::Request::reset) reset_device();
 }
 
@@ -271,7 +311,7 @@ std::uint64_t Function::device_read(unsigned bar, std::uint64_t offset, unsigned
 Result<std::uint64_t> Function::bar_read(unsigned bar, std::uint64_t offset, unsigned width)
 {
     assert(offset % width == 0 && offset + width <= identity_.bars[bar].size);
-    std::lock_guard const lock{mutex_};
+    Call const call{mutex_};
     file_reads_.fetch_add(1, std::memory_order_relaxed);
     if (in_msix_table(bar, offset, width)) return ones(width);
     if (!decoded(bar)) return fail(Errno::io);
@@ -284,7 +324,7 @@ Result<> Function::bar_write(unsigned bar, std::uint64_t offset, unsigned width,
                              std::uint64_t value)
 {
     assert(offset % width == 0 && offset + width <= identity_.bars[bar].size);
-    std::lock_guard const lock{mutex_};
+    Call const call{mutex_};
     file_writes_.fetch_add(1, std::memory_order_relaxed);
     if (in_msix_table(bar, offset, width)) return {};
     if (!decoded(bar)) return fail(Errno::io);
@@ -297,7 +337,7 @@ Result<> Function::bar_write(unsigned bar, std::uint64_t offset, unsigned width,
 Result<std::uint64_t> Function::mmio_read(unsigned bar, std::uint64_t offset, unsigned width)
 {
     if (bar >= kBars || bars_[bar].bytes().empty()) return fail(Errno::inval);
-    std::lock_guard const lock{mutex_};
+    Call const call{mutex_};
     mmio_reads_.fetch_add(1, std::memory_order_relaxed);
     return bus_read(bar, offset, width);
 }
@@ -316,7 +356,7 @@ Result<> Function::mmio_write(unsigned bar, std::uint64_t offset, unsigned width
                               std::uint64_t value)
 {
     if (bar >= kBars || bars_[bar].bytes().empty()) return fail(Errno::inval);
-    std::lock_guard const lock{mutex_};
+    Call const call{mutex_};
     mmio_writes_.fetch_add(1, std::memory_order_relaxed);
     return bus_write(bar, offset, width, value);
 }
@@ -387,7 +427,7 @@ Result<> Function::remove_io_event(IoEvents::Write const& write)
 // On the watch's thread. A write to a BAR that is not decoded is lost on the bus.
 void Function::notified(EventfdWatch::Ticket ticket)
 {
-    std::lock_guard const lock{mutex_};
+    Call const call{mutex_};
     interrupts_->notified(ticket);
     auto const write = io_events_.find(ticket);
     if (!write || !decoded(write->bar)) return;
@@ -404,7 +444,7 @@ Function::Peer Function::peer(unsigned bar) const
 Result<> Function::peer_read(unsigned bar, std::uint64_t offset, std::span<std::byte> into)
 {
     if (!mutex_.lock_as_a_device()) return fail(Errno::io);
-    std::lock_guard const lock{mutex_, std::adopt_lock};
+    Call const call{mutex_, std::adopt_lock};
     for (std::size_t done = 0; done < into.size();) {
         unsigned const width = access_width(offset + done, into.size() - done);
         std::uint64_t const value = TRY(bus_read(bar, offset + done, width));
@@ -417,7 +457,7 @@ Result<> Function::peer_read(unsigned bar, std::uint64_t offset, std::span<std::
 Result<> Function::peer_write(unsigned bar, std::uint64_t offset, std::span<std::byte const> from)
 {
     if (!mutex_.lock_as_a_device()) return fail(Errno::io);
-    std::lock_guard const lock{mutex_, std::adopt_lock};
+    Call const call{mutex_, std::adopt_lock};
     for (std::size_t done = 0; done < from.size();) {
         unsigned const width = access_width(offset + done, from.size() - done);
         std::uint64_t value = 0;

@@ -18,6 +18,7 @@
 #include "host/memory.hpp"
 #include "iommu/endpoint.hpp"
 #include "pci/bar_memory.hpp"
+#include "pci/calls.hpp"
 #include "pci/config_space.hpp"
 #include "pci/device.hpp"
 #include "pci/dma_port.hpp"
@@ -41,7 +42,7 @@ struct Region {
     bool msix_table = false;  // a mappable BAR that holds the MSI-X table
 };
 
-class Function final : private Bus {
+class Function final : private Bus, private Sleeper {
 public:
     // Makes the device. It may keep the Bus and must not use it yet: identity() is asked first, and
     // reset() is then the device's power-on.
@@ -65,6 +66,10 @@ public:
     iommu::Endpoint& endpoint() { return endpoint_; }
     std::string summary() const;  // the device's own line for the report
 
+    // Device::meet(), by way of the functions.
+    using FindFunction = FunctionRef<Function*(std::string_view)>;
+    Checked<void> meet(FindFunction find);
+
     // The first open and the last close (rule V-2): bus master off, decoding on, a function reset
     // where there is one, configuration space as it was found, interrupts torn down.
     void open();
@@ -82,7 +87,7 @@ public:
     unsigned irq_count(IrqIndex index) const { return interrupts_->count(index); }
 
     // REQUIRES for both: inside config_size(); a width of 1, 2 or 4 that divides the offset.
-    void config_read(std::size_t offset, std::span<std::byte> into) const;
+    void config_read(std::size_t offset, std::span<std::byte> into);
     void config_write(std::size_t offset, unsigned width, std::uint32_t value);
 
     // read(2) and write(2) of a BAR, one access at a time; REQUIRES: a width of 1, 2, 4 or 8 that
@@ -151,6 +156,11 @@ private:
     void lower() override;
     bool message_signalled() const override;
     std::span<std::byte> bar_memory(unsigned bar) override { return bars_[bar].bytes(); }
+    void wake() override { Sleeper::wake(); }
+
+    void woken() override;
+    void look_through_window(std::size_t offset, std::size_t size);
+    void write_through_window(std::size_t offset);
 
     bool decoded(unsigned bar) const;
     bool in_msix_table(unsigned bar, std::uint64_t offset, unsigned width) const;

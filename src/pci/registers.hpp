@@ -38,9 +38,11 @@ inline constexpr std::uint16_t kStatusCapabilities = 1 << 4;
 
 inline constexpr std::uint64_t kBarIo = 1;
 inline constexpr std::uint64_t kBarMemory64 = 4;
+inline constexpr std::uint64_t kBarPrefetchable = 8;
 
 inline constexpr std::uint8_t kCapabilityPower = 0x01;
 inline constexpr std::uint8_t kCapabilityMsi = 0x05;
+inline constexpr std::uint8_t kCapabilityVendor = 0x09;
 inline constexpr std::uint8_t kCapabilityExpress = 0x10;
 inline constexpr std::uint8_t kCapabilityMsix = 0x11;
 
