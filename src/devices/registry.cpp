@@ -4,12 +4,13 @@
 
 #include "devices/edu.hpp"
 #include "devices/nvme/model.hpp"
+#include "devices/virtio_net/model.hpp"
 
 namespace pinfold::devices {
 
 std::span<pci::Model const* const> models()
 {
-    static std::array const kModels{&edu_model(), &nvme::model()};
+    static std::array const kModels{&edu_model(), &nvme::model(), &virtio_net::model()};
     return kModels;
 }
 
