@@ -15,12 +15,16 @@ constexpr std::uint64_t kBatchBytes = std::uint64_t{128} << 10;
 // An arena that has come so far goes on in huge pages, which cost fewer faults and shorter walks of
 // the host's own.
 constexpr std::uint64_t kHugeBytes = std::uint64_t{2} << 20;
+constexpr std::uint64_t kSmallPage = 4096;  // what mprotect() goes by
 
+// Address space that nothing can be in yet: the kernel fills whatever is accessible when the
+// program says mlockall().
 std::span<std::byte> reserve(std::uint64_t bytes)
 {
-    void* const start = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE,
-                               MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    void* const start =
+        ::mmap(nullptr, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (start == MAP_FAILED) return {};
+    ::munlock(start, bytes);  // where it has said MCL_FUTURE
     return {static_cast<std::byte*>(start), bytes};
 }
 
@@ -39,7 +43,7 @@ Result<std::shared_ptr<TableMemory>> TableMemory::create(Options const& options)
          bytes >= std::min(kSmallestArena, options.arena_bytes) && bytes >= page; bytes /= 2) {
         // More than the arena, because mmap() aligns to the host's page only.
         std::uint64_t const slack = std::max(kHugeBytes, page << kMaxOrder);
-        auto const mapping = reserve(bytes + slack + bytes / page * sizeof(TableInfo));
+        auto const mapping = reserve(bytes + slack + kSmallPage + bytes / page * sizeof(TableInfo));
         if (mapping.empty()) continue;
         return std::shared_ptr<TableMemory>{new TableMemory{options, mapping, bytes}};
     }
@@ -55,7 +59,7 @@ TableMemory::TableMemory(Options const& options, std::span<std::byte> mapping,
     arena_ = mapping.data() + (align_up(start, alignment) - start);
     base_ = options.base ? options.base->raw() : reinterpret_cast<std::uintptr_t>(arena_);
     // The pages are zero, which is what a TableInfo begins with.
-    infos_ = reinterpret_cast<TableInfo*>(arena_ + arena_bytes);
+    infos_ = reinterpret_cast<TableInfo*>(arena_ + align_up(arena_bytes, kSmallPage));
 }
 
 TableMemory::~TableMemory() { ::munmap(mapping_.data(), mapping_.size()); }
@@ -122,26 +126,39 @@ std::optional<std::uint32_t> TableMemory::take_untouched(unsigned order)
     std::uint64_t start;
     do {
         start = align_up(before, pages);
-        if (start + pages > end) return std::nullopt;
+        if (start + pages > end || !make_accessible((start + pages) << page_.lg2()))
+            return std::nullopt;
     } while (!untouched_.compare_exchange_weak(before, static_cast<std::uint32_t>(start + pages),
                                                std::memory_order_acq_rel,
                                                std::memory_order_relaxed));
-    populate(before, start + pages);
     for (std::uint32_t page = before; page < start; ++page) push(0, page, page);
     return static_cast<std::uint32_t>(start);
 }
 
-// Only a hint: a page that is not faulted in now will be when it is written.
-void TableMemory::populate(std::uint64_t from, std::uint64_t to)
+// The arena's first `bytes`, and what is kept about their pages. Threads that come at the same time
+// do the same more than once, which changes nothing. False: the kernel has no memory for it.
+bool TableMemory::make_accessible(std::uint64_t bytes)
 {
-    std::uint64_t const first = from << page_.lg2();
-    std::uint64_t const last = to << page_.lg2();
-    std::uint64_t const batch = first >= kHugeBytes ? kHugeBytes : kBatchBytes;
-    std::uint64_t const start = align_up(first, batch);
-    if (start >= last) return;  // in a batch that is there
-    std::uint64_t const bytes = std::min(align_up(last - start, batch), arena_bytes_ - start);
-    if (batch == kHugeBytes) ::madvise(arena_ + start, bytes, MADV_HUGEPAGE);
-    ::madvise(arena_ + start, bytes, MADV_POPULATE_WRITE);
+    std::uint64_t const from = accessible_.load(std::memory_order_acquire);
+    if (bytes <= from) return true;
+    std::uint64_t const batch = from >= kHugeBytes ? kHugeBytes : kBatchBytes;
+    std::uint64_t const to = std::min(align_up(bytes, batch), arena_bytes_);
+    std::uint64_t const first = (from >> page_.lg2()) * sizeof(TableInfo) / kSmallPage * kSmallPage;
+    std::uint64_t const last = (to >> page_.lg2()) * sizeof(TableInfo);
+    if (::mprotect(arena_ + from, to - from, PROT_READ | PROT_WRITE) != 0 ||
+        ::mprotect(reinterpret_cast<std::byte*>(infos_) + first, last - first,
+                   PROT_READ | PROT_WRITE) != 0)
+        return false;
+
+    // Only hints: a page that is not faulted in now will be when it is written.
+    if (batch == kHugeBytes) ::madvise(arena_ + from, to - from, MADV_HUGEPAGE);
+    ::madvise(arena_ + from, to - from, MADV_POPULATE_WRITE);
+
+    std::uint64_t before = from;
+    while (before < to && !accessible_.compare_exchange_weak(before, to, std::memory_order_acq_rel,
+                                                             std::memory_order_acquire)) {
+    }
+    return true;
 }
 
 std::span<std::byte const> TableMemory::used() const

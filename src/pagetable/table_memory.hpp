@@ -1,6 +1,7 @@
-// The hosted TableSource: one arena of address space, whose pages cost memory once they are used.
-// As a rule a table's paddr is the address of its words in this process; an arena can name its
-// pages from another base, for formats that hold fewer bits or for a reader elsewhere.
+// The hosted TableSource: one arena of address space, whose pages cost memory once they are used,
+// also in a program that locks all of its memory. As a rule a table's paddr is the address of its
+// words in this process; an arena can name its pages from another base, for formats that hold fewer
+// bits or for a reader elsewhere.
 //
 // Thread safety: everything from any thread. Nothing waits.
 #pragma once
@@ -50,13 +51,12 @@ public:
     void* words(Paddr table) const
     {
         std::uint64_t const offset = table.raw() - base_;
-        return offset < arena_bytes_ && page_.aligned(offset) ? arena_ + offset : nullptr;
+        return readable(offset) ? arena_ + offset : nullptr;
     }
     TableInfo* info(Paddr table) const
     {
         std::uint64_t const offset = table.raw() - base_;
-        return offset < arena_bytes_ && page_.aligned(offset) ? infos_ + (offset >> page_.lg2())
-                                                              : nullptr;
+        return readable(offset) ? infos_ + (offset >> page_.lg2()) : nullptr;
     }
     std::uint64_t new_owner() { return owners_.fetch_add(1, std::memory_order_relaxed) + 1; }
     unsigned block_lg2() const { return page_.lg2(); }
@@ -92,7 +92,12 @@ private:
     std::optional<std::uint32_t> pop(unsigned order);
     void push(unsigned order, std::uint32_t first, std::uint32_t last);
     std::optional<std::uint32_t> take_untouched(unsigned order);
-    void populate(std::uint64_t from, std::uint64_t to);
+    bool make_accessible(std::uint64_t bytes);
+    // Whether a page that was handed out, or soon will be, starts here in the arena.
+    bool readable(std::uint64_t offset) const
+    {
+        return offset < accessible_.load(std::memory_order_relaxed) && page_.aligned(offset);
+    }
 
     PageSize page_;
     std::span<std::byte> mapping_;  // the arena, and a TableInfo for each of its pages
@@ -105,6 +110,8 @@ private:
     std::atomic<std::uint64_t> in_use_{0};
     std::atomic<std::uint64_t> owners_{0};
     std::atomic<std::uint32_t> untouched_{0};  // the first page never handed out
+    // Bytes of the arena that can be read and written; behind them it is address space only.
+    std::atomic<std::uint64_t> accessible_{0};
     // Free blocks by order, each a stack: the number of the first block, counted from 1, and above
     // it a count of the changes, so that a stack that changed twice is not taken for unchanged.
     std::array<std::atomic<std::uint64_t>, kMaxOrder + 1> free_{};

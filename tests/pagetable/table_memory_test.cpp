@@ -1,12 +1,15 @@
 #include "pagetable/table_memory.hpp"
 
 #include <gtest/gtest.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cstring>
+#include <fstream>
 #include <set>
 #include <thread>
 #include <vector>
@@ -127,6 +130,34 @@ TEST(TableMemory, threads_that_allocate_and_free_at_once_never_get_the_same_page
         for (std::uint64_t mark = 1; mark <= 4; ++mark) threads.emplace_back(work, mark);
     }
     EXPECT_EQ(memory->pages_in_use(), 0);
+}
+
+// In a child, since locked memory cannot be told from other memory afterwards.
+TEST(TableMemory, a_program_that_locks_all_its_memory_has_no_more_of_it)
+{
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+    GTEST_SKIP() << "a sanitizer's own address space must not be filled";
+#endif
+    pid_t const child = ::fork();
+    if (child == 0) {
+        auto const before = TableMemory::create(k4K, TableMemory::kUnlimited).value();
+        (void)before->allocate(12);
+        // Where the user may not lock that much, there is nothing to see.
+        if (::mlockall(MCL_CURRENT | MCL_FUTURE) != 0)
+            ::_exit(errno == EPERM || errno == ENOMEM ? 77 : 1);
+        auto const after = TableMemory::create(k4K, TableMemory::kUnlimited).value();
+        for (auto const& memory : {before, after})
+            for (int i = 0; i < 2000; ++i)
+                *static_cast<std::uint64_t*>(memory->words(memory->allocate(12)->paddr)) = 1;
+        long pages = 0;
+        long resident = 0;
+        std::ifstream{"/proc/self/statm"} >> pages >> resident;
+        ::_exit(pages > 2 * (64L << 18) && resident < (256L << 8) ? 0 : 2);
+    }
+    int status = 0;
+    ASSERT_EQ(::waitpid(child, &status, 0), child);
+    if (WIFEXITED(status) && WEXITSTATUS(status) == 77) GTEST_SKIP() << "may not lock memory";
+    EXPECT_EQ(status, 0);
 }
 
 // In a child, since a limit on address space cannot be taken back in comfort.
