@@ -52,6 +52,17 @@ public:
 
     // What translates `iova`: a leaf, or the empty entry.
     Entry entry(Iova iova) const { return look<false>(iova).entry; }
+    // The same, and the last address up to which it certainly holds: that of a slot or a segment.
+    struct Span {
+        Entry entry;
+        Iova last;
+    };
+    Span span(Iova iova) const;
+    // Shows what translates `range`, span by span, in ascending order, until `visit` says false:
+    // visit(entry, first, last). What is not mapped is shown too, as the empty entry, with any last
+    // address of the range.
+    template <class Visit>
+    void visit(IovaRange range, Visit visit) const;
     // The whole mapping that `iova` belongs to.
     std::optional<Mapping> find(Iova iova) const;
     // The first mapping that touches `range`, for the writer. 0: none.
@@ -67,6 +78,9 @@ public:
     // A new mapping, all or nothing. EADDRINUSE: something is mapped in `iova`. ENOMEM. REQUIRES:
     // whole pages of 4 KiB, within the width; `leaf` is one.
     Result<Id> map(IovaRange iova, Entry leaf);
+    // Its two steps. The second fails with ENOMEM only. REQUIRES: the first said yes.
+    bool vacant(IovaRange iova) const;
+    Result<Id> insert(IovaRange iova, Entry leaf);
 
     // Takes a mapping away. It is the reader's until release().
     void remove(Id id);
@@ -116,6 +130,7 @@ private:
     struct Place {
         Entry entry;
         Id id = 0;
+        std::uint64_t last = 0;
     };
     // A piece of a mapping, in bytes, both ends inclusive.
     struct Piece {
@@ -143,6 +158,8 @@ private:
     Place look(Iova iova) const;
     template <bool kWithId, unsigned kLevel>
     Place look_in(TableAt<kLevel> const& table, std::uint64_t raw) const;
+    template <bool kWithId, unsigned kLevel>
+    Place look_in_segments(SegmentsAt<kLevel> const& node, std::uint64_t raw) const;
 
     std::uint64_t root_bytes() const;
     bool reserve(IovaRange range);
@@ -150,9 +167,12 @@ private:
     Root* take_root();
     void give_back(Root* root);
     Id take_record(Mapping const& mapping, Tag tag);
-    bool empty(IovaRange range) const;
     void put(Piece const& piece);
     void count(IovaRange range, int change);
+
+    template <unsigned kLevel, class Visit>
+    bool visit_in(TableAt<kLevel> const& table, std::uint64_t first, std::uint64_t last,
+                  Visit& visit) const;
 
     // index_write.hpp
     template <unsigned kLevel>
@@ -232,19 +252,85 @@ inline auto BasicIndex<S>::look_in(TableAt<kLevel> const& table, std::uint64_t r
             if (entry.table())
                 return look_in<kWithId, kLevel - 1>(*entry.node<TableAt<kLevel - 1>>(), raw);
             if constexpr (S::kLanes[kLevel] != 0) {
-                auto const page = (raw >> kPageLg2) & ((1U << (kSlotLg2<kLevel> - kPageLg2)) - 1);
-                auto const& node = *entry.node<SegmentsAt<kLevel>>();
-                using Page = decltype(node.first[0].load());
-                if constexpr (!kWithId) return {node.find(static_cast<Page>(page))};
-                unsigned const lane = node.lane_of(static_cast<Page>(page));
-                if (lane == node.ids.size()) return {};
-                return {Entry{node.entries[lane].load(std::memory_order_relaxed)},
-                        node.ids[lane].load(std::memory_order_acquire)};
+                return look_in_segments<kWithId, kLevel>(*entry.node<SegmentsAt<kLevel>>(), raw);
             }
         }
     }
-    if constexpr (!kWithId) return {entry};
-    return entry.empty() ? Place{} : Place{entry, table.id(slot)};
+    if constexpr (!kWithId) return {entry, 0, raw | low_mask<kLevel>()};
+    return entry.empty() ? Place{} : Place{entry, table.id(slot), raw | low_mask<kLevel>()};
+}
+
+template <class S>
+template <bool kWithId, unsigned kLevel>
+inline auto BasicIndex<S>::look_in_segments(SegmentsAt<kLevel> const& node, std::uint64_t raw) const
+    -> Place
+{
+    using Page = decltype(SegmentsAt<kLevel>::kFree);
+    std::uint64_t const block = raw & ~low_mask<kLevel>();
+    auto const page = static_cast<Page>((raw - block) >> kPageLg2);
+    for (unsigned lane = 0; lane < node.first.size(); ++lane) {
+        if (node.first[lane].load(std::memory_order_acquire) > page) continue;
+        std::uint64_t const last = node.last[lane].load(std::memory_order_relaxed);
+        if (page > last) continue;
+        return {Entry{node.entries[lane].load(std::memory_order_relaxed)},
+                kWithId ? node.ids[lane].load(std::memory_order_acquire) : 0,
+                block + ((last + 1) << kPageLg2) - 1};
+    }
+    return {};
+}
+
+template <class S>
+inline auto BasicIndex<S>::span(Iova iova) const -> Span
+{
+    auto const [entry, id, last] = look<false>(iova);
+    return {entry, Iova{last}};
+}
+
+template <class S>
+template <class Visit>
+inline void BasicIndex<S>::visit(IovaRange range, Visit visit) const
+{
+    std::uint64_t const first = range.start.raw();
+    std::uint64_t const last = range.last.raw();
+    if (last >> kSlotLg2<3> == 0)
+        visit_in<2>(*root_, first, last, visit);
+    else if (top_ != nullptr)
+        visit_in<3>(*top_, first, last, visit);
+    else
+        visit(Entry{}, first, last);
+}
+
+// A range that goes on in the next slot is walked from where this table is.
+template <class S>
+template <unsigned kLevel, class Visit>
+inline bool BasicIndex<S>::visit_in(TableAt<kLevel> const& table, std::uint64_t first,
+                                    std::uint64_t last, Visit& visit) const
+{
+    for (;;) {
+        std::size_t const slot = (first >> kSlotLg2<kLevel>)&(TableAt<kLevel>::kSlots - 1);
+        std::uint64_t const slot_last = std::min(last, first | low_mask<kLevel>());
+        Entry const entry = table.at(slot);
+        if (kLevel == 0 || entry.final()) {
+            if (!visit(entry, first, slot_last)) return false;
+        } else if constexpr (kLevel > 0) {
+            if (entry.table()) {
+                auto const& below = *entry.node<TableAt<kLevel - 1>>();
+                if (!visit_in<kLevel - 1>(below, first, slot_last, visit)) return false;
+            } else if constexpr (S::kLanes[kLevel] != 0) {
+                auto const& node = *entry.node<SegmentsAt<kLevel>>();
+                for (std::uint64_t at = first;; ++at) {
+                    Place const place = look_in_segments<false, kLevel>(node, at);
+                    std::uint64_t const end =
+                        place.entry.empty() ? slot_last : std::min(slot_last, place.last);
+                    if (!visit(place.entry, at, end)) return false;
+                    at = end;
+                    if (at == slot_last) break;
+                }
+            }
+        }
+        if (slot_last == last) return true;
+        first = slot_last + 1;
+    }
 }
 
 template <class S>

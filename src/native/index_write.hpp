@@ -58,7 +58,13 @@ BasicIndex<S>::~BasicIndex()
 template <class S>
 Result<Id> BasicIndex<S>::map(IovaRange iova, Entry leaf)
 {
-    if (!empty(iova)) return fail(Errno::addrinuse);
+    if (!vacant(iova)) return fail(Errno::addrinuse);
+    return insert(iova, leaf);
+}
+
+template <class S>
+Result<Id> BasicIndex<S>::insert(IovaRange iova, Entry leaf)
+{
     if (!reserve(iova)) return fail(Errno::nomem);
 
     Id const id = take_record({iova, leaf}, {});
@@ -181,7 +187,7 @@ std::uint64_t BasicIndex<S>::root_bytes() const
 }
 
 template <class S>
-bool BasicIndex<S>::empty(IovaRange range) const
+bool BasicIndex<S>::vacant(IovaRange range) const
 {
     std::uint64_t const first = range.start.raw();
     std::uint64_t const last = range.last.raw();

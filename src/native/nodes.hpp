@@ -42,24 +42,6 @@ struct alignas(64) Segments {
     std::array<std::atomic<Page>, kLanes> last;
     std::array<std::atomic<std::uint64_t>, kLanes> entries;
     std::array<std::atomic<Id>, kLanes> ids;
-
-    // kLanes: none.
-    unsigned lane_of(Page page) const
-    {
-        for (unsigned lane = 0; lane < kLanes; ++lane)
-            if (first[lane].load(std::memory_order_acquire) <= page &&
-                page <= last[lane].load(std::memory_order_relaxed))
-                return lane;
-        return kLanes;
-    }
-    Entry find(Page page) const
-    {
-        for (unsigned lane = 0; lane < kLanes; ++lane)
-            if (first[lane].load(std::memory_order_acquire) <= page &&
-                page <= last[lane].load(std::memory_order_relaxed))
-                return Entry{entries[lane].load(std::memory_order_relaxed)};
-        return {};
-    }
 };
 
 // Of a 2 MiB block, and of a GiB.

@@ -1,0 +1,146 @@
+#include "native/dirty_log.hpp"
+
+#include <algorithm>
+#include <bit>
+
+namespace pinfold::native {
+
+Result<std::unique_ptr<DirtyLog>> DirtyLog::create(Memory& memory)
+{
+    std::unique_ptr<DirtyLog> log{new DirtyLog{memory}};
+    log->lowest_ = static_cast<Blocks*>(memory.take(sizeof(Blocks), alignof(Blocks)));
+    log->windows_ = static_cast<Windows*>(memory.take(sizeof(Windows), alignof(Windows)));
+    if (log->lowest_ == nullptr || log->windows_ == nullptr) return fail(Errno::nomem);
+    return log;
+}
+
+DirtyLog::~DirtyLog()
+{
+    if (lowest_ != nullptr) memory_.give_back(lowest_, sizeof(Blocks));
+    if (windows_ == nullptr) return;
+    for (auto const& window : *windows_)
+        if (Blocks* const blocks = window.load(std::memory_order_relaxed))
+            memory_.give_back(blocks, sizeof(Blocks));
+    memory_.give_back(windows_, sizeof(Windows));
+}
+
+Result<> DirtyLog::cover(IovaRange range)
+{
+    std::uint64_t const first = range.start.raw() >> kBlockLg2;
+    std::uint64_t const last = range.last.raw() >> kBlockLg2;
+    constexpr std::uint64_t kMost = 15 * 1024;
+    if (last - first >= kMost) return fail(Errno::nomem);
+    for (std::uint64_t block = first; block <= last; ++block) TRY(cover_block(block << kBlockLg2));
+    return {};
+}
+
+Result<> DirtyLog::cover_block(std::uint64_t raw)
+{
+    if (block_at(raw) != nullptr) return {};
+    Blocks* blocks = lowest_;
+    if (raw >> kWindowLg2 != 0) {
+        auto& window = (*windows_)[raw >> kWindowLg2];
+        blocks = window.load(std::memory_order_relaxed);
+        if (blocks == nullptr) {
+            blocks = static_cast<Blocks*>(memory_.take(sizeof(Blocks), alignof(Blocks)));
+            if (blocks == nullptr) return fail(Errno::nomem);
+            window.store(blocks, std::memory_order_release);
+        }
+    }
+    if (!arena_.ensure(1)) return fail(Errno::nomem);
+    auto* const block = reinterpret_cast<Block*>(arena_.at(arena_.take()));
+    (*blocks)[(raw >> kBlockLg2) % blocks->size()].store(block, std::memory_order_release);
+    return {};
+}
+
+// Where the bits of one block go.
+struct DirtyLog::Taking {
+    IovaRange part;    // of the harvested range, in this block
+    Iova range_start;  // what bit 0 of `into` stands for
+    std::span<std::uint64_t> into;
+
+    // The bits of a word that belong to the range.
+    std::uint64_t mask(std::uint64_t word_start) const
+    {
+        std::uint64_t const word_last = word_start | ((std::uint64_t{1} << kWordLg2) - 1);
+        std::uint64_t bits = ~std::uint64_t{0};
+        if (part.start.raw() > word_last || part.last.raw() < word_start) return 0;
+        if (part.start.raw() > word_start) bits <<= (part.start.raw() - word_start) >> 12;
+        if (part.last.raw() < word_last)
+            bits &= ~std::uint64_t{0} >> ((word_last - part.last.raw()) >> 12);
+        return bits;
+    }
+    // `bits`, of which the first stands for the page at `word_start`, which may lie before the
+    // range.
+    void put(std::uint64_t word_start, std::uint64_t bits) const
+    {
+        if (word_start < range_start.raw()) {
+            into[0] |= bits >> ((range_start.raw() - word_start) >> 12);
+            return;
+        }
+        std::uint64_t const page = (word_start - range_start.raw()) >> 12;
+        std::size_t const word = page / 64;
+        unsigned const shift = page % 64;
+        into[word] |= bits << shift;
+        if (shift != 0 && bits >> (64 - shift) != 0) into[word + 1] |= bits >> (64 - shift);
+    }
+    bool whole_words(std::uint64_t start, std::uint64_t bytes) const
+    {
+        return part.start.raw() <= start && start + (bytes - 1) <= part.last.raw() &&
+               (start - range_start.raw()) % (std::uint64_t{1} << kWordLg2) == 0;
+    }
+};
+
+// What is left from harvests of other ranges comes first; nobody writes there. Then the halves
+// change places, and what was the active one is taken when the last mark() in it has ended.
+void DirtyLog::harvest(IovaRange range, std::span<std::uint64_t> into, FunctionRef<void()> wait)
+{
+    unsigned const active = active_.load(std::memory_order_relaxed);
+    take(1 - active, range, into);
+    active_.store(1 - active, std::memory_order_release);
+    wait();
+    take(active, range, into);
+}
+
+void DirtyLog::take(unsigned half, IovaRange range, std::span<std::uint64_t> into)
+{
+    for (std::uint64_t at = range.start.raw();;) {
+        std::uint64_t const end =
+            std::min(range.last.raw(), at | ((std::uint64_t{1} << kBlockLg2) - 1));
+        if (Block* const block = block_at(at))
+            take_block(block->halves[half], {{Iova{at}, Iova{end}}, range.start, into});
+        if (end == range.last.raw()) return;
+        at = end + 1;
+    }
+}
+
+void DirtyLog::take_block(Half& half, Taking const& taking)
+{
+    for (std::size_t word = 0; word < half.summary.size(); ++word)
+        for (std::uint64_t rest = half.summary[word]; rest != 0; rest &= rest - 1)
+            take_group(half, word * 64 + static_cast<unsigned>(std::countr_zero(rest)), taking);
+}
+
+void DirtyLog::take_group(Half& half, std::size_t group, Taking const& taking)
+{
+    std::uint64_t const block = taking.part.start.raw() & ~((std::uint64_t{1} << kBlockLg2) - 1);
+    std::uint64_t const start = block + (std::uint64_t{group} << kGroupLg2);
+    std::uint64_t* const words = &half.bits[group * kWordsInGroup];
+    bool empty = true;
+    if (taking.whole_words(start, std::uint64_t{1} << kGroupLg2)) {
+        std::uint64_t* const into = &taking.into[(start - taking.range_start.raw()) >> kWordLg2];
+        for (std::size_t word = 0; word < kWordsInGroup; ++word) into[word] |= words[word];
+        std::fill_n(words, kWordsInGroup, 0);
+    } else {
+        for (std::size_t word = 0; word < kWordsInGroup; ++word) {
+            std::uint64_t const word_start = start + (std::uint64_t{word} << kWordLg2);
+            std::uint64_t const mask = taking.mask(word_start);
+            if ((words[word] & mask) != 0) taking.put(word_start, words[word] & mask);
+            words[word] &= ~mask;
+            empty = empty && words[word] == 0;
+        }
+    }
+    if (empty) half.summary[group / 64] &= ~(std::uint64_t{1} << (group % 64));
+}
+
+}  // namespace pinfold::native

@@ -1,0 +1,343 @@
+#include "native/dma_map.hpp"
+
+#include <algorithm>
+#include <cassert>
+#include <new>
+
+namespace pinfold {
+
+using native::Entry;
+using native::Id;
+using native::Index;
+using native::Mapping;
+
+Result<std::unique_ptr<DmaMap>> DmaMap::create(Options options)
+try {
+    if (options.iova_width <= options.granule.lg2() || options.iova_width > 64 ||
+        options.granule < k4K)
+        return fail(Errno::inval);
+    if (options.memory == nullptr) options.memory = &native::Memory::system();
+    auto index = TRY(Index::create(options.iova_width, *options.memory));
+    return std::unique_ptr<DmaMap>{new DmaMap{options, std::move(index)}};
+} catch (std::bad_alloc const&) {
+    return fail(Errno::nomem);
+}
+
+DmaMap::DmaMap(Options const& options, std::unique_ptr<Index> index)
+    : last_iova_{~std::uint64_t{0} >> (64 - options.iova_width)},
+      granule_{options.granule},
+      mapping_limit_{options.mapping_limit},
+      memory_{*options.memory},
+      index_{std::move(index)}
+{
+    constexpr auto kNone = std::numeric_limits<std::uint64_t>::max();
+    accounts_.push_back({.limits = {kNone, kNone}, .used = {}});
+}
+
+DmaMap::~DmaMap() { assert(readers_.empty()); }
+
+DmaFile::~DmaFile()
+{
+    if (map_ != nullptr) map_->close(*file_);
+}
+
+Result<DmaFile> DmaMap::file(int fd)
+{
+    std::lock_guard const lock{lock_};
+    return DmaFile{this, TRY(files_.open(fd))};
+}
+
+void DmaMap::close(native::File& file)
+{
+    std::lock_guard const lock{lock_};
+    files_.close(file);
+}
+
+Result<DmaMap::Owner> DmaMap::add_owner(Usage limits)
+try {
+    std::lock_guard const lock{lock_};
+    auto const free = std::ranges::find_if(accounts_, &Account::free);
+    auto const owner = static_cast<Owner>(free - accounts_.begin());
+    if (free == accounts_.end())
+        accounts_.push_back({.limits = limits, .used = {}});
+    else
+        *free = {.limits = limits, .used = {}};
+    return owner;
+} catch (std::bad_alloc const&) {
+    return fail(Errno::nomem);
+}
+
+Result<> DmaMap::remove_owner(Owner owner, DmaReader* self)
+{
+    std::lock_guard const lock{lock_};
+    auto const number = static_cast<std::size_t>(owner);
+    if (number == 0 || number >= accounts_.size() || accounts_[number].free)
+        return fail(Errno::inval);
+    if (take_those_of(owner) != 0) settle(self);
+    accounts_[number].free = true;
+    return {};
+}
+
+DmaMap::Usage DmaMap::usage(Owner owner) const
+{
+    std::lock_guard const lock{lock_};
+    auto const number = static_cast<std::size_t>(owner);
+    return number < accounts_.size() ? accounts_[number].used : Usage{};
+}
+
+Result<> DmaMap::map(Iova iova, void* memory, std::uint64_t size, Prot prot, Owner owner)
+{
+    auto const raw = reinterpret_cast<std::uintptr_t>(memory);
+    auto const request = TRY(checked(iova, raw, size, prot, owner));
+    std::lock_guard const lock{lock_};
+    TRY(admit(request));
+    return commit(request, Entry::leaf(iova, Paddr{raw}, prot), nullptr);
+}
+
+Result<> DmaMap::map(Iova iova, DmaFile const& file, std::uint64_t offset, std::uint64_t size,
+                     Prot prot, Owner owner)
+{
+    auto const request = TRY(checked(iova, offset, size, prot, owner));
+    std::lock_guard const lock{lock_};
+    TRY(admit(request));
+    if (allows(prot, Access::write) && !file.writable()) return fail(Errno::acces);
+    native::View* const view = TRY(file.file_->view(offset, size));
+    auto const raw = reinterpret_cast<std::uintptr_t>(view->memory + offset);
+    return commit(request, Entry::leaf(iova, Paddr{raw}, prot), view);
+}
+
+Result<> DmaMap::map_without_memory(Iova iova, std::uint64_t size, Prot prot, Owner owner)
+{
+    auto const request = TRY(checked(iova, 0, size, prot, owner));
+    std::lock_guard const lock{lock_};
+    TRY(admit(request));
+    return commit(request, Entry::without_memory(prot), nullptr);
+}
+
+// `other` is the address on the other side.
+Result<DmaMap::Request> DmaMap::checked(Iova iova, std::uint64_t other, std::uint64_t size,
+                                        Prot prot, Owner owner) const
+{
+    bool const known_prot = prot != Prot::none && (prot | Prot::read_write) == Prot::read_write;
+    if (!granule_.aligned(iova.raw() | other | size) || size == 0 || !known_prot)
+        return fail(Errno::inval);
+    TRY(PaddrRange::of(Paddr{other}, size));
+    return Request{TRY(IovaRange::of(iova, size)), prot, owner};
+}
+
+// The part of a range in which mappings can be.
+std::optional<IovaRange> DmaMap::known(IovaRange range) const
+{
+    return range.intersection({Iova{0}, last_iova_});
+}
+
+Result<> DmaMap::admit(Request const& request) const
+{
+    auto const inside = known(request.iova);
+    if (inside && !index_->vacant(*inside)) return fail(Errno::exist);
+    auto const number = static_cast<std::size_t>(request.owner);
+    if (number >= accounts_.size() || accounts_[number].free) return fail(Errno::inval);
+    Account const& account = accounts_[number];
+    if (index_->mappings() >= mapping_limit_ || account.used.mappings >= account.limits.mappings)
+        return fail(Errno::nospc);
+    if (inside != request.iova) return fail(Errno::inval);
+    if (request.iova.size() > account.limits.bytes - account.used.bytes) return fail(Errno::nomem);
+    return {};
+}
+
+Result<> DmaMap::commit(Request const& request, Entry entry, native::View* view)
+{
+    if (own_log_) TRY(own_log_->cover(request.iova));
+    Id const id = TRY(index_->insert(request.iova, entry));
+    index_->set_tag(
+        id, {reinterpret_cast<std::uintptr_t>(view), static_cast<std::uint64_t>(request.owner)});
+    if (view != nullptr) ++view->uses;
+    Usage& used = accounts_[static_cast<std::size_t>(request.owner)].used;
+    used.bytes += request.iova.size();
+    ++used.mappings;
+    return {};
+}
+
+Result<IovaRange> DmaMap::unmappable(Iova iova, std::uint64_t size) const
+{
+    if (!granule_.aligned(iova.raw() | size)) return fail(Errno::inval);
+    return IovaRange::of(iova, size);
+}
+
+Result<std::uint64_t> DmaMap::unmap(Iova iova, std::uint64_t size, DmaReader* self)
+{
+    auto const range = TRY(unmappable(iova, size));
+    std::lock_guard const lock{lock_};
+    TRY(cuts_nothing(range));
+    std::uint64_t const bytes = take(range);
+    if (bytes != 0) settle(self);
+    return bytes;
+}
+
+Result<std::uint64_t> DmaMap::unmap(std::span<IovaRange const> ranges, DmaReader* self)
+{
+    for (IovaRange const range : ranges)
+        if (!granule_.aligned(range.start.raw() | range.size()) || range.last < range.start)
+            return fail(Errno::inval);
+    std::lock_guard const lock{lock_};
+    for (IovaRange const range : ranges) TRY(cuts_nothing(range));
+    std::uint64_t bytes = 0;
+    for (IovaRange const range : ranges) bytes += take(range);
+    if (bytes != 0) settle(self);
+    return bytes;
+}
+
+std::uint64_t DmaMap::unmap_all(DmaReader* self)
+{
+    std::lock_guard const lock{lock_};
+    std::uint64_t const before = index_->mappings();
+    std::uint64_t const bytes = take({Iova{0}, last_iova_});
+    if (before != 0) settle(self);
+    return bytes;
+}
+
+Result<> DmaMap::cuts_nothing(IovaRange range) const
+{
+    auto const inside = known(range);
+    if (!inside) return {};
+    for (Iova const end : {inside->start, inside->last}) {
+        Id const id = index_->id_at(end);
+        if (id != 0 && !inside->contains(index_->mapping(id).iova)) return fail(Errno::inval);
+    }
+    return {};
+}
+
+// The bytes that went. REQUIRES: cuts_nothing(range).
+std::uint64_t DmaMap::take(IovaRange range)
+{
+    auto const inside = known(range);
+    if (!inside) return 0;
+    std::uint64_t bytes = 0;
+    for (IovaRange rest = *inside;;) {
+        Id const id = index_->first_in(rest);
+        if (id == 0) return bytes;
+        Mapping const mapping = index_->mapping(id);
+        remove(id, mapping);
+        bytes += mapping.iova.size();
+        if (mapping.iova.last >= rest.last) return bytes;
+        rest.start = mapping.iova.last + 1;
+    }
+}
+
+// How many there were.
+std::uint64_t DmaMap::take_those_of(Owner owner)
+{
+    std::uint64_t count = 0;
+    for (IovaRange rest{Iova{0}, last_iova_};;) {
+        Id const id = index_->first_in(rest);
+        if (id == 0) return count;
+        Mapping const mapping = index_->mapping(id);
+        if (index_->tag(id)[1] == static_cast<std::uint64_t>(owner)) {
+            remove(id, mapping);
+            ++count;
+        }
+        if (mapping.iova.last >= rest.last) return count;
+        rest.start = mapping.iova.last + 1;
+    }
+}
+
+void DmaMap::remove(Id id, Mapping const& mapping)
+{
+    auto const [view, owner] = index_->tag(id);
+    index_->remove(id);
+    if (view != 0) {
+        --reinterpret_cast<native::View*>(view)->uses;
+        views_left_ = true;
+    }
+    Usage& used = accounts_[owner].used;
+    used.bytes -= mapping.iova.size();
+    --used.mappings;
+}
+
+// Tables, records and files that went may be used anew when the readers have let go.
+void DmaMap::settle(DmaReader* self)
+{
+    wait(self);
+    index_->release();
+    if (std::exchange(views_left_, false)) files_.drop_unused();
+}
+
+void DmaMap::wait(DmaReader* self) { readers_.wait(self == nullptr ? nullptr : self->reader_); }
+
+std::optional<DmaMap::Region> DmaMap::region(Iova from) const
+{
+    std::lock_guard const lock{lock_};
+    auto const inside = known({from, last_iova_});
+    Id const id = inside ? index_->first_in(*inside) : 0;
+    if (id == 0) return std::nullopt;
+    Mapping const mapping = index_->mapping(id);
+    auto* const memory =
+        mapping.entry.has_memory() ? reinterpret_cast<std::byte*>(mapping.paddr().raw()) : nullptr;
+    return Region{mapping.iova, memory, mapping.prot(), static_cast<Owner>(index_->tag(id)[1])};
+}
+
+std::uint64_t DmaMap::mappings() const
+{
+    std::lock_guard const lock{lock_};
+    return index_->mappings();
+}
+
+std::uint64_t DmaMap::table_bytes() const
+{
+    std::lock_guard const lock{lock_};
+    return index_->bytes_in_use();
+}
+
+Result<DmaReader> DmaMap::add_reader(Reading reading)
+{
+    std::lock_guard const lock{lock_};
+    return DmaReader{this, TRY(readers_.add(reading))};
+}
+
+void DmaMap::remove_reader(native::Readers::Reader* reader)
+{
+    std::lock_guard const lock{lock_};
+    readers_.remove(reader);
+}
+
+// A section that began before does not know of the log yet; it ends before this returns.
+Result<> DmaMap::start_dirty_log(DmaReader* self)
+{
+    std::lock_guard const lock{lock_};
+    if (own_log_) return {};
+    auto log = TRY(native::DirtyLog::create(memory_));
+    for (IovaRange rest{Iova{0}, last_iova_};;) {
+        Id const id = index_->first_in(rest);
+        if (id == 0) break;
+        IovaRange const mapped = index_->mapping(id).iova;
+        TRY(log->cover(mapped));
+        if (mapped.last >= rest.last) break;
+        rest.start = mapped.last + 1;
+    }
+    own_log_ = std::move(log);
+    log_.store(own_log_.get(), std::memory_order_release);
+    wait(self);
+    return {};
+}
+
+void DmaMap::stop_dirty_log(DmaReader* self)
+{
+    std::lock_guard const lock{lock_};
+    log_.store(nullptr, std::memory_order_release);
+    wait(self);
+    own_log_.reset();
+}
+
+Result<> DmaMap::harvest(IovaRange range, std::span<std::uint64_t> into, DmaReader* self)
+{
+    std::lock_guard const lock{lock_};
+    if (!own_log_ || range.last < range.start || !k4K.aligned(range.start.raw()) ||
+        !k4K.aligned(range.last.raw() + 1))
+        return fail(Errno::inval);
+    std::uint64_t const pages = (range.last.raw() - range.start.raw()) / k4K.bytes() + 1;
+    if (into.size() < (pages + 63) / 64) return fail(Errno::inval);
+    own_log_->harvest(range, into, [&] { wait(self); });
+    return {};
+}
+
+}  // namespace pinfold

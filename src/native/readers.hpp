@@ -1,0 +1,88 @@
+// The threads that look things up, and how a writer waits for them. Each has a word of its own in
+// which it says when it looked last; a writer moves the time on and waits until every word says
+// later, or nothing.
+//
+// Own epochs and not liburcu's: its quiescent-state flavour is one registry for the whole process,
+// which belongs to the program that embeds us, and its waits are for every thread of it. Here a
+// wait is for the threads of one map, none of which means no wait, and a polling thread's check
+// is a load and a store.
+//
+// Thread safety: a Reader belongs to one thread. add(), remove() and wait() by one thread at a
+// time.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <list>
+
+#include "base/result.hpp"
+
+namespace pinfold::native {
+
+// How a thread says that it uses nothing any more.
+enum class Reading {
+    // It polls: what it looked up is good until it calls quiescent(). The cheapest for both.
+    polling,
+    // It opens and closes sections, by plain stores; each wait of a writer interrupts the
+    // processors that run the program's threads (membarrier(2), about 10 us if there are any).
+    sections,
+    // Sections that cost a locked instruction (about 6 ns), and writers wait for nothing else.
+    fenced,
+};
+
+class Readers {
+public:
+    class alignas(64) Reader {
+    public:
+        Reading reading() const { return reading_; }
+
+        // Polling: nothing is used that was looked up before.
+        void quiescent() { seen_.store(now(), std::memory_order_release); }
+        // No writer waits for this thread until it is back. A polling thread is there from the
+        // start.
+        void leave() { seen_.store(0, std::memory_order_release); }
+        void enter()
+        {
+            if (reading_ == Reading::sections) {
+                seen_.store(now(), std::memory_order_relaxed);
+                // The writer's membarrier makes this a fence.
+                std::atomic_signal_fence(std::memory_order_seq_cst);
+                return;
+            }
+            (void)seen_.exchange(now(), std::memory_order_seq_cst);
+#ifndef __x86_64__
+            std::atomic_thread_fence(std::memory_order_seq_cst);
+#endif
+        }
+
+    private:
+        friend class Readers;
+        std::uint64_t now() const { return epoch_->load(std::memory_order_acquire); }
+
+        std::atomic<std::uint64_t> seen_{0};  // 0: uses nothing
+        std::atomic<std::uint64_t> const* epoch_ = nullptr;
+        Reading reading_ = Reading::fenced;
+    };
+
+    // ENOMEM. `sections` where the kernel has no membarrier(2) becomes `fenced`.
+    Result<Reader*> add(Reading reading);
+    void remove(Reader* reader);
+    bool empty() const { return readers_.empty(); }
+
+    // Returns once no reader uses what it looked up before the call. `self` is the caller's own,
+    // which uses nothing; nullptr: the caller is none of the readers.
+    void wait(Reader const* self)
+    {
+        if (!readers_.empty()) wait_for_all(self);
+    }
+
+private:
+    void wait_for_all(Reader const* self);
+
+    alignas(64) std::atomic<std::uint64_t> epoch_{1};
+    alignas(64) std::list<Reader> readers_;
+    std::size_t plain_ = 0;  // of Reading::sections
+};
+
+}  // namespace pinfold::native
