@@ -59,6 +59,16 @@ void expect_written_and_read_back(Outcome const& ran)
     EXPECT_NE(ran.err.find("faults      none"), std::string::npos) << ran.err;
 }
 
+void expect_frames(Outcome const& ran)
+{
+    EXPECT_EQ(ran.status, 0);
+    for (auto const* const line : {"guest: 1600 frames came back the same", "guest: done"})
+        EXPECT_NE(ran.out.find(line), std::string::npos) << line << " is missing:\n"
+                                                         << ran.out << ran.err;
+    EXPECT_NE(ran.out.find("PCI-MSI"), std::string::npos) << ran.out;
+    EXPECT_NE(ran.err.find("faults      none"), std::string::npos) << ran.err;
+}
+
 PINFOLD_WORKS_WITH("qemu-system-x86 7.2 (Debian) with a Linux guest, `vfio-pci` of `nvme`",
                    "the guest partitions the disk, makes a filesystem, writes, restarts, and reads "
                    "back what it wrote; with mapped BARs and with `x-no-mmap=on`")
@@ -90,6 +100,31 @@ TEST_P(Guest, has_its_disk_on_an_NVMe_disk_that_QEMU_drives)
                           "-device virtio-blk-pci,drive=disk");
     expect_written_and_read_back(ran);
     expect_a_filesystem();
+}
+
+PINFOLD_WORKS_WITH("qemu-system-x86 7.2 (Debian) with a Linux guest, `vfio-pci` of `virtio-net`",
+                   "the guest sends frames of every size out and has them back, through one port "
+                   "that loops or through two that are cross-connected; legacy and modern, with "
+                   "mapped BARs and with `x-no-mmap=on`")
+
+TEST_P(Guest, has_its_frames_back_from_a_virtio_port_that_loops)
+{
+    for (auto const* const mode : {"legacy", "modern"}) {
+        auto const ran =
+            boot(fmt::format("--report --device virtio-net,bdf=0000:00:04.0,mode={}", mode),
+                 "frames:eth0:eth0:1600", "-device vfio-pci,host=0000:00:04.0");
+        expect_frames(ran);
+    }
+}
+
+TEST_P(Guest, has_frames_from_one_port_at_the_other)
+{
+    auto const ran = boot(
+        "--report --device virtio-net,bdf=0000:00:04.0,peer=0000:00:05.0 "
+        "--device virtio-net,bdf=0000:00:05.0,peer=0000:00:04.0,mode=modern",
+        "frames:eth0:eth1:1600",
+        "-device vfio-pci,host=0000:00:04.0,x-no-mmap=on -device vfio-pci,host=0000:00:05.0");
+    expect_frames(ran);
 }
 
 }  // namespace

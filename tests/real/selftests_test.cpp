@@ -6,6 +6,7 @@
 #include <regex>
 #include <vector>
 
+#include "huge_pages.hpp"
 #include "real_stage.hpp"
 
 namespace pinfold::test {
@@ -38,30 +39,6 @@ Tap parse(std::string const& text)
     }
     return tap;
 }
-
-// Takes huge pages from the kernel for as long as it lives; `got` is false where there are none to
-// be had.
-class HugePages {
-public:
-    HugePages(std::string const& size_kb, unsigned pages)
-        : file_{"/sys/kernel/mm/hugepages/hugepages-" + size_kb + "kB/nr_hugepages"}
-    {
-        std::ifstream{file_} >> before_;
-        std::ofstream{file_} << before_ + pages;
-        unsigned now = 0;
-        std::ifstream{file_} >> now;
-        got = now >= before_ + pages;
-    }
-    HugePages(HugePages const&) = delete;
-    HugePages& operator=(HugePages const&) = delete;
-    ~HugePages() { std::ofstream{file_} << before_; }
-
-    bool got = false;
-
-private:
-    std::string file_;
-    unsigned before_ = 0;
-};
 
 class Selftests : public RealStage {
 protected:

@@ -1,0 +1,90 @@
+// Debian's DPDK drives emulated devices through its own vfio-pci code: dpdk-testpmd forwards frames
+// on virtio ports that loop or are cross-connected.
+#include <regex>
+
+#include "huge_pages.hpp"
+#include "real_stage.hpp"
+
+namespace pinfold::test {
+namespace {
+
+// What testpmd counted on all its ports together when it stopped.
+struct Counted {
+    unsigned long received = 0;
+    unsigned long sent = 0;
+    unsigned long lost = 0;
+};
+
+Counted counted(std::string const& text)
+{
+    static std::regex const line{R"((RX|TX)-packets: ([0-9]+)\s+(RX|TX)-dropped: ([0-9]+))"};
+    Counted all;
+    auto const from = text.find("Accumulated forward statistics");
+    if (from == std::string::npos) return all;
+    std::string const rest = text.substr(from);
+    for (std::sregex_iterator match{rest.begin(), rest.end(), line}, end; match != end; ++match) {
+        ((*match)[1] == "RX" ? all.received : all.sent) = std::stoul((*match)[2]);
+        all.lost += std::stoul((*match)[4]);
+    }
+    return all;
+}
+
+class Dpdk : public RealStage {
+protected:
+    // testpmd forwards for two seconds, after a first burst.
+    Outcome forward(std::string const& devices, std::string const& memory,
+                    std::string const& more = "--forward-mode=io --tx-first") const
+    {
+        return run_for(60, "--report " + devices,
+                       fmt::format("sh -c \"(sleep 3; echo) | XDG_RUNTIME_DIR=$PWD dpdk-testpmd "
+                                   "--iova-mode=va -l 0,1 {} -- --total-num-mbufs=4096 {}\"",
+                                   memory, more));
+    }
+    static constexpr char const* kNoHuge = "--no-shconf --no-huge -m 64";
+
+    static void expect_forwarded(Outcome const& ran, char const* ports = "ports=1")
+    {
+        EXPECT_EQ(ran.status, 0);
+        EXPECT_NE(ran.out.find(ports), std::string::npos) << ran.out << ran.err;
+        auto const all = counted(ran.out);
+        EXPECT_GT(all.received, 10'000U) << ran.out << ran.err;
+        EXPECT_GE(all.sent, all.received);
+        EXPECT_EQ(all.lost, 0U) << ran.out;
+        EXPECT_NE(ran.err.find("faults      none"), std::string::npos) << ran.err;
+    }
+};
+INSTANTIATE_TEST_SUITE_P(Ways, Dpdk, kRealWays, name);
+
+PINFOLD_WORKS_WITH("dpdk-testpmd 22.11 (Debian), `virtio-net` legacy and modern",
+                   "forwards frames on a port that loops and between two that are "
+                   "cross-connected, with `--no-huge` and with huge pages")
+
+TEST_P(Dpdk, testpmd_forwards_what_a_legacy_virtio_port_sends_back)
+{
+    expect_forwarded(forward("--device virtio-net,bdf=0000:00:04.0,mode=legacy", kNoHuge));
+}
+
+TEST_P(Dpdk, testpmd_forwards_what_a_modern_virtio_port_sends_back)
+{
+    expect_forwarded(forward("--device virtio-net,bdf=0000:00:04.0,mode=modern", kNoHuge));
+}
+
+TEST_P(Dpdk, testpmd_forwards_between_two_ports)
+{
+    expect_forwarded(forward("--device virtio-net,bdf=0000:00:04.0,peer=0000:00:05.0 "
+                             "--device virtio-net,bdf=0000:00:05.0,peer=0000:00:04.0,mode=modern",
+                             kNoHuge),
+                     "ports=2");
+}
+
+TEST_P(Dpdk, testpmd_forwards_in_huge_pages_where_the_kernel_has_any)
+{
+    if (::geteuid() != 0) GTEST_SKIP() << "only root can take huge pages from the kernel";
+    HugePages const pages{"2048", 64};
+    if (!pages.got) GTEST_SKIP() << "the kernel has no huge pages to give";
+    expect_forwarded(
+        forward("--device virtio-net,bdf=0000:00:04.0,mode=legacy", "--in-memory -m 64"));
+}
+
+}  // namespace
+}  // namespace pinfold::test
