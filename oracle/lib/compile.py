@@ -1,8 +1,10 @@
 """Compiles probes and the guest's /init. What was compiled once is kept by the hash of what went in."""
 
 import hashlib
+import os
 import pathlib
 import subprocess
+import threading
 
 from . import cache, say
 
@@ -27,7 +29,7 @@ def program(source: pathlib.Path, compiler: str, static: bool) -> pathlib.Path:
     result = folder / f"{source.stem}-{key}"
     if result.exists():
         return result
-    unfinished = result.with_suffix(".new")
+    unfinished = result.with_suffix(f".{os.getpid()}.{threading.get_ident()}")  # others may compile the same now
     done = subprocess.run([compiler, *flags, "-I", PROBES, source, "-o", unfinished], capture_output=True, text=True)
     if done.returncode != 0:
         raise say.Refusal(f"{source} does not compile:\n{done.stderr}")

@@ -1,6 +1,5 @@
 """The table in docs/fidelity.md: what `--long` runs found, cell by cell. It is written from fidelity.json, never by hand."""
 
-import datetime
 import json
 import subprocess
 
@@ -24,24 +23,27 @@ def _load() -> dict[str, dict]:
     return json.loads(_DATA.read_text()) if _DATA.exists() else {}
 
 
-def _commit() -> str:
+def commit() -> str:
+    """Of the tree, with a + if src/ is not as committed."""
     def git(*words: str) -> str:
         return subprocess.run(["git", *words], cwd=compile.ORACLE, capture_output=True, text=True, check=True).stdout.strip()
 
     return git("rev-parse", "--short=10", "HEAD") + ("+" if git("status", "--porcelain", "--", "../src") else "")
 
 
-def note(cell: cells.Cell, seed: int, verdict: streams.Verdict, uname: str) -> None:
-    """Keeps the result of one cell, in place of an earlier one."""
+def result(cell: cells.Cell) -> dict | None:
+    return _load().get(cell.name)
+
+
+def note(cell: cells.Cell, verdict: streams.Verdict, uname: str, run: dict) -> None:
+    """Keeps the result of one cell, in place of an earlier one. run: what all cells of the run share."""
     data = _load()
     data[cell.name] = {
         "kernel": uname.split()[0],
         "operations": verdict.operations,
         "blocks": verdict.blocks,
         "differing_blocks": len(verdict.differing),
-        "seed": seed,
-        "commit": _commit(),
-        "date": datetime.date.today().isoformat(),
+        **run,
     }
     _DATA.write_text(json.dumps(data, indent=1, sort_keys=True) + "\n")
 
@@ -50,7 +52,7 @@ def _row(cell: cells.Cell, result: dict | None) -> str:
     if result is None:
         return f"| {cell.machine.name} | {cell.generation} | not run | not run | | | |"
     return (f"| {cell.machine.name} | {result['kernel']} | {result['operations']:,} | {_found(result)} | {result['seed']} "
-            f"| {result['commit']} | {result['date']} |")
+            f"| {result['commit']} | {result['run']} |")
 
 
 def _found(result: dict) -> str:
@@ -60,7 +62,7 @@ def _found(result: dict) -> str:
 
 def _table() -> str:
     data = _load()
-    head = "| machine | kernel | operations | differences | seed | Pinfold | date |\n|---|---|---|---|---|---|---|\n"
+    head = "| machine | kernel | operations | differences | seed | Pinfold | run begun (UTC) |\n|---|---|---|---|---|---|---|\n"
     return head + "".join(_row(cell, data.get(cell.name)) + "\n" for cell in cells.CELLS)
 
 
