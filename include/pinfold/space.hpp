@@ -22,6 +22,7 @@
 #include "base/page_size.hpp"
 #include "base/prot.hpp"
 #include "base/result.hpp"
+#include "pinfold/software_device.hpp"
 
 namespace pinfold {
 
@@ -65,6 +66,11 @@ public:
     // what `use` returns.
     virtual Result<> with_segments(Iova iova, std::uint64_t size, Access access,
                                    FunctionRef<Result<>(std::span<iovec const>)> use) = 0;
+
+    // A device that is software, in a group of its own (software_device.hpp). `let_go` may be
+    // empty for one that pins nothing. ENOMEM.
+    virtual Result<std::unique_ptr<SoftwareDevice>> add_software_device(
+        SoftwareDevice::LetGo let_go) = 0;
 
     // The program is about to unmap, replace or discard [vaddr, vaddr + size): pinned pages there
     // are moved aside, so that devices keep the old page. Without this, such an access is EFAULT or

@@ -38,6 +38,8 @@ def _machine(cell: cells.Cell, job: jobs.Job) -> str:
     """As a machine file: the cell's preset, and what /init writes into the module's parameters."""
     parameters = {"allow_unsafe_interrupts": "1", **dict(job.settings)}
     lines = [f'preset = "{cell.machine.pinfold_name}"', f'kernel = "{cell.generation}"', "[host]", 'memlock = "inherit"']
+    if not cell.remaps_interrupts:
+        lines += ["[iommu]", "remaps_interrupts = false"]
     lines += ["[type1]", *(f"{name} = {_toml(name, value)}" for name, value in parameters.items())]
     return "\n".join(lines) + "\n"
 

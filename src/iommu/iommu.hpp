@@ -43,6 +43,9 @@ public:
         // Whether DMA_CC can be promised (rule C-7). vtd: ECAP.SC; amdvi and native always can,
         // smmuv3 and virtio never, and do not look at this.
         bool enforces_coherency = true;
+        // Whether it keeps a message interrupt that a device forges from reaching others (rule
+        // Nothing here looks at it: it is for whoever makes groups.
+        bool remaps_interrupts = true;
         // Whose driver it is, where drivers differ.
         Kernel kernel = Kernel::v7_3;
         // Of the host that the driver runs on: smmuv3 chooses its granule by it, virtio must have

@@ -87,6 +87,15 @@ Checked<void> introduce(Parts& parts, Description const& description)
     return {};
 }
 
+// Rule A-4: 6.1 asks whether interrupts are remapped, which it does for all units or for none.
+type1::MsiIsolation msi_isolation(Parts const& parts, Kernel kernel, iommu::Iommu const& iommu)
+{
+    auto const remaps = [](auto const& unit) { return unit.second->options().remaps_interrupts; };
+    bool const isolated = kernel < Kernel::v6_12 ? std::ranges::all_of(parts.iommus, remaps)
+                                                 : iommu.options().remaps_interrupts;
+    return isolated ? type1::MsiIsolation::yes : type1::MsiIsolation::no;
+}
+
 void make_door(Parts& parts, Description const& description)
 {
     parts.group_numbers = assign_groups(description);
@@ -99,8 +108,8 @@ void make_door(Parts& parts, Description const& description)
         std::vector<iommu::Endpoint*> endpoints;
         auto& iommu = functions.front()->endpoint().iommu();
         for (auto* const function : functions) endpoints.push_back(&function->endpoint());
-        auto const& group = parts.groups.emplace_back(
-            std::make_unique<type1::Group>(number, iommu, std::move(endpoints)));
+        auto const& group = parts.groups.emplace_back(std::make_unique<type1::Group>(
+            number, iommu, std::move(endpoints), msi_isolation(parts, description.kernel, iommu)));
         entries.push_back({number, group.get(), functions});
     }
     parts.settings.emplace(settings_of(description, parts));

@@ -84,6 +84,7 @@ void read_iommu(Section& section, iommu::Iommu::Options& iommu)
     iommu.address_width = static_cast<unsigned>(width);
     section.number("table_budget", 1, ~std::uint64_t{0}, iommu.table_budget);
     section.flag("enforces_coherency", iommu.enforces_coherency);
+    section.flag("remaps_interrupts", iommu.remaps_interrupts);
 
     std::vector<iommu::ReservedRegion> const inherited = std::exchange(iommu.reserved, {});
     if (!section.sections("reserved", [&](Section& inner) { read_reserved(inner, iommu); }))

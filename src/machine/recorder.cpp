@@ -42,11 +42,11 @@ void Recorder::unaligned(Iova iova, std::optional<Paddr> paddr, std::uint64_t si
                          PageSize smallest)
 {
     if (paddr)
-        journal_.log(Line{"unaligned: iova {:#x} pa {:#018x} size {:#x} min_pagesz {:#x}",
+        journal_.log(Line{"iommu: unaligned: iova {:#x} pa {:#018x} size {:#x} min_pagesz {:#x}",
                           iova.raw(), paddr->raw(), size, smallest.bytes()});
     else
-        journal_.log(Line{"unaligned: iova {:#x} size {:#x} min_pagesz {:#x}", iova.raw(), size,
-                          smallest.bytes()});
+        journal_.log(Line{"iommu: unaligned: iova {:#x} size {:#x} min_pagesz {:#x}", iova.raw(),
+                          size, smallest.bytes()});
 }
 
 }  // namespace pinfold::machine

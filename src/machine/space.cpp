@@ -4,6 +4,7 @@
 #include "host/lock_source.hpp"
 #include "host/own_process.hpp"
 #include "iommu/iommu.hpp"
+#include "machine/server_device.hpp"
 #include "pci/dma_port.hpp"
 #include "type1/container.hpp"
 #include "type1/group.hpp"
@@ -66,6 +67,11 @@ public:
     {
         pci::DmaPiece const piece{iova, size};
         return port_.with_segments({&piece, 1}, access, use);
+    }
+    Result<std::unique_ptr<SoftwareDevice>> add_software_device(
+        SoftwareDevice::LetGo let_go) override
+    {
+        return machine::ServerDevice::create(container_, memory_, std::move(let_go));
     }
     Result<> withdraw(void* vaddr, std::uint64_t size) override
     {

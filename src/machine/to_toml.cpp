@@ -46,9 +46,10 @@ std::string iommu_toml(std::string_view table, iommu::Iommu::Options const& iomm
 {
     auto out = fmt::format(
         "model = \"{}\"\npage_sizes = {}\naddress_width = {}\n"
-        "enforces_coherency = {}\n",
+        "enforces_coherency = {}\n"
+        "remaps_interrupts = {}\n",
         word_of(kModelWords, iommu.model), toml_number(iommu.page_sizes.bitmap()),
-        iommu.address_width, iommu.enforces_coherency);
+        iommu.address_width, iommu.enforces_coherency, iommu.remaps_interrupts);
     if (iommu.table_budget != ~std::uint64_t{0})
         out += fmt::format("table_budget = {}\n", toml_number(iommu.table_budget));
     if (iommu.reserved.empty()) out += "reserved = []\n";

@@ -25,10 +25,10 @@ Result<> Backend::attach(Group& group, host::Process* caller)
     TRY(group.attach(**fresh));
     auto ranges = TRY(ranges_with(group, (*fresh)->aperture()));
     if (group.msi_isolation() == MsiIsolation::no && !settings_.allow_unsafe_interrupts) {
-        write_line(settings_.log,
-                   "vfio_iommu_type1_attach_group: No interrupt remapping support for group {}, "
-                   "and allow_unsafe_interrupts is off",
-                   group.number());
+        write_line(
+            settings_.log,
+            "vfio_iommu_type1_attach_group: No interrupt remapping support.  Use the module "
+            "param \"allow_unsafe_interrupts\" to enable VFIO IOMMU support on this platform");
         return fail(Errno::perm);
     }
     TRY(take_into_domain(group, std::move(*fresh), ranges.ranges(), caller));

@@ -136,6 +136,45 @@ TEST(Machine, one_whose_IOMMU_has_larger_pages_than_the_host_is_unverified)
     }
 }
 
+// What SET_IOMMU answers where only `group` is in the container.
+Errno entry(Machine& machine, TestClient& client, unsigned group)
+{
+    auto& door = machine.door();
+    auto const call = [&](int fd, unsigned long request, std::uint64_t argument) {
+        return door.call(client, {.file = *client.file(fd),
+                                  .request = static_cast<std::uint32_t>(request),
+                                  .arg = argument});
+    };
+    int container = *client.install(*door.open_container());
+    int const file = *client.install(*door.open_group(group));
+    EXPECT_TRUE(call(file, VFIO_GROUP_SET_CONTAINER, reinterpret_cast<std::uint64_t>(&container)));
+    auto const entered = call(container, VFIO_SET_IOMMU, VFIO_TYPE1v2_IOMMU);
+    door.release(*client.file(file));
+    door.release(*client.file(container));
+    return entered ? Errno{} : entered.error();
+}
+
+TEST(Machine, interrupts_are_isolated_by_a_groups_own_IOMMU_and_in_6_1_by_all)
+{
+    for (auto const kernel : {Kernel::v6_1, Kernel::v6_12, Kernel::v7_3}) {
+        auto description =
+            with_devices({"edu,bdf=0000:00:04.0,group=0", "edu,bdf=0000:00:05.0,group=1"});
+        description.kernel = kernel;
+        description.extra_iommus.push_back({"plain", description.iommu});
+        description.extra_iommus[0].options.remaps_interrupts = false;
+        description.devices[1].iommu = "plain";
+        TestClient client{0};
+        auto const machine = Machine::build(description, client.process()).value();
+        EXPECT_EQ(entry(*machine, client, 0), kernel == Kernel::v6_1 ? Errno::perm : Errno{});
+        EXPECT_EQ(entry(*machine, client, 1), Errno::perm);
+
+        description.allow_unsafe_interrupts = true;
+        auto const lenient = Machine::build(description, client.process()).value();
+        EXPECT_EQ(entry(*lenient, client, 0), Errno{});
+        EXPECT_EQ(entry(*lenient, client, 1), Errno{});
+    }
+}
+
 TEST_F(MachineTest, mappings_are_counted_now_at_peak_and_in_all)
 {
     ASSERT_TRUE(map(0x100000, 0x3000));

@@ -22,6 +22,7 @@ model = "native"
 page_sizes = ["4K", "2M"]
 address_width = 48
 enforces_coherency = false
+remaps_interrupts = false
 table_budget = 100
 
 [[iommu.reserved]]
@@ -75,6 +76,7 @@ TEST(MachineFile, everything_that_can_be_said_is_understood)
     EXPECT_EQ(machine->iommu.page_sizes, PageSizes{0x201000});
     EXPECT_EQ(machine->iommu.address_width, 48U);
     EXPECT_FALSE(machine->iommu.enforces_coherency);
+    EXPECT_FALSE(machine->iommu.remaps_interrupts);
     EXPECT_EQ(machine->iommu.table_budget, 100U);
     ASSERT_EQ(machine->iommu.reserved.size(), 2U);
     EXPECT_EQ(machine->iommu.reserved[0].type, iommu::ReservedType::msi);
@@ -96,7 +98,7 @@ TEST(MachineFile, everything_that_can_be_said_is_understood)
     EXPECT_EQ(nvme.iommu, "second");
     EXPECT_EQ(nvme.spec.model, "nvme");
     EXPECT_EQ(nvme.group, 9U);
-    EXPECT_EQ(nvme.where, "dir/odd.toml:39");
+    EXPECT_EQ(nvme.where, "dir/odd.toml:40");
     std::vector<std::string> settings;
     for (auto const& setting : nvme.spec.settings)
         settings.push_back(setting.key + "=" + setting.value);

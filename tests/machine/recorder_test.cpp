@@ -34,8 +34,8 @@ TEST(Recorder, calls_that_are_not_aligned_are_lines_of_the_log)
     recorder.unaligned(Iova{0x800}, std::nullopt, 0x1000, k64K);
     EXPECT_EQ(kept.logged,
               (std::vector<std::string>{
-                  "unaligned: iova 0x800 pa 0x0000000000007000 size 0x1000 min_pagesz 0x1000",
-                  "unaligned: iova 0x800 size 0x1000 min_pagesz 0x10000"}));
+                  "iommu: unaligned: iova 0x800 pa 0x0000000000007000 size 0x1000 min_pagesz 0x1000",
+                  "iommu: unaligned: iova 0x800 size 0x1000 min_pagesz 0x10000"}));
 }
 
 }  // namespace

@@ -5,6 +5,8 @@
 
 #include <array>
 #include <cstring>
+#include <memory>
+#include <vector>
 
 namespace pinfold {
 namespace {
@@ -36,6 +38,67 @@ INSTANTIATE_TEST_SUITE_P(Tables, SpaceTest,
                          [](auto const& param_info) {
                              return param_info.param == Space::Tables::native ? "native" : "vtd";
                          });
+
+TEST_P(SpaceTest, a_software_device_reaches_the_pages_that_it_pins_until_it_is_told_to_let_go)
+{
+    auto space = make();
+    std::vector<IovaRange> told;
+    std::unique_ptr<SoftwareDevice> device;
+    device = *space->add_software_device([&](IovaRange going) {
+        told.push_back(going);
+        device->unpin(going.start, going.size() / kPage);
+    });
+    ASSERT_TRUE(space->map(kIova, pages, 4 * kPage, Prot::read_write));
+    std::array<Paddr, 2> pinned;
+    ASSERT_TRUE(device->pin(kIova + kPage, Prot::read_write, pinned));
+    EXPECT_TRUE(device->touch(pinned[1], [](std::byte* bytes) { bytes[3] = std::byte{9}; }));
+    EXPECT_EQ(pages[2 * kPage + 3], std::byte{9});
+
+    // What the program gives away stays the device's page.
+    ASSERT_TRUE(space->withdraw(pages + 2 * kPage, kPage));
+    EXPECT_EQ(pages[2 * kPage + 3], std::byte{0});
+    std::byte seen{};
+    EXPECT_TRUE(device->touch(pinned[1], [&](std::byte const* bytes) { seen = bytes[3]; }));
+    EXPECT_EQ(seen, std::byte{9});
+
+    EXPECT_EQ(space->unmap(kIova, 4 * kPage), 4 * kPage);
+    ASSERT_EQ(told.size(), 1U);
+    EXPECT_EQ(told[0].start, kIova);
+    EXPECT_EQ(told[0].size(), 4 * kPage);
+    EXPECT_EQ(space->pinned_pages(), 0U);
+    EXPECT_EQ(device->touch(Paddr{1} + 0x123456789000, [](std::byte*) {}).error(), Errno::fault);
+}
+
+TEST_P(SpaceTest, each_mistake_of_a_software_device_has_its_errno)
+{
+    auto space = make();
+    auto const deaf = *space->add_software_device({});
+    ASSERT_TRUE(space->map(kIova, pages, 2 * kPage, Prot::read));
+    std::array<Paddr, 1> page;
+    std::array<std::byte, 8> bytes{};
+    EXPECT_EQ(deaf->pin(kIova, Prot::read, page).error(), Errno::inval);
+    auto const device = *space->add_software_device([](IovaRange) {});
+    EXPECT_EQ(device->pin(kIova, Prot::read, {}).error(), Errno::inval);
+    EXPECT_EQ(device->pin(kIova + 1, Prot::read, page).error(), Errno::inval);
+    EXPECT_EQ(device->pin(kIova + 2 * kPage, Prot::read, page).error(), Errno::inval);
+    EXPECT_EQ(device->pin(kIova, Prot::read_write, page).error(), Errno::perm);
+    EXPECT_EQ(device->write(kIova, bytes).error(), Errno::perm);
+    EXPECT_EQ(device->read(kIova + 2 * kPage, bytes).error(), Errno::inval);
+    EXPECT_TRUE(device->read(kIova + kPage - 4, bytes));
+    EXPECT_TRUE(deaf->read(kIova, bytes));
+}
+
+TEST_P(SpaceTest, a_software_device_that_goes_leaves_no_pin_behind_its_mapping)
+{
+    auto space = make();
+    auto device = *space->add_software_device([](IovaRange) {});
+    ASSERT_TRUE(space->map(kIova, pages, 2 * kPage, Prot::read_write));
+    std::array<Paddr, 2> pinned;
+    ASSERT_TRUE(device->pin(kIova, Prot::read_write, pinned));
+    device.reset();
+    EXPECT_EQ(space->unmap_all(), 2 * kPage);
+    EXPECT_EQ(space->pinned_pages(), 0U);
+}
 
 TEST_P(SpaceTest, a_device_reads_and_writes_what_is_mapped_and_faults_beside_it)
 {
