@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from . import deviations, frames, textdiff
+from . import deviations, frames, log, textdiff
 
 _SHOWN = 60  # lines of a difference
 
@@ -28,16 +28,23 @@ def _log(outcome: frames.Outcome) -> list[str]:
     return [f"<{level}> {text}" for level, text in outcome.log]
 
 
+def log_differences(real: frames.Outcome, mine: frames.Outcome) -> list[str]:
+    """REQUIRES: both are prepared. Lines come in their order, but where they stand between others is chance."""
+    return textdiff.lines(log.compared(real.log), log.compared(mine.log))
+
+
 def differences(cell_name: str, probe: str, real: frames.Outcome, mine: frames.Outcome) -> list[str]:
     """Empty if both printed, ended and used their IOMMU in the same way. Both are prepared as for a recording."""
     found = _cut(textdiff.lines(*(deviations.kept(cell_name, probe, _output(side)) for side in (real, mine))))
     traced = textdiff.lines(*(deviations.kept(cell_name, probe, side.trace) for side in (real, mine)))
     found += ["IOMMU calls:", *_cut(traced)] if traced else []
+    said = log_differences(real, mine)
+    found += ["kernel log:", *_cut(said)] if said else []
     if found and real.end != mine.end and mine.err:
         found += ["error stream under pinfold:", *mine.err.decode(errors="replace").splitlines()[-5:]]
-    if found:
+    if found and not said:
         logs = textdiff.lines(_log(real), _log(mine))
-        found += ["log:", *_cut(logs)] if logs else []
+        found += ["all of the log:", *_cut(logs)] if logs else []
     return found
 
 

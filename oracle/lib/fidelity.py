@@ -43,6 +43,7 @@ def note(cell: cells.Cell, verdict: streams.Verdict, uname: str, run: dict) -> N
         "operations": verdict.operations,
         "blocks": verdict.blocks,
         "differing_blocks": len(verdict.differing),
+        "differing_logs": len(verdict.logs),
         **run,
     }
     _DATA.write_text(json.dumps(data, indent=1, sort_keys=True) + "\n")
@@ -57,7 +58,10 @@ def _row(cell: cells.Cell, result: dict | None) -> str:
 
 def _found(result: dict) -> str:
     differing = result["differing_blocks"]
-    return f"in {differing} of {result['blocks']} blocks" if differing else "0"
+    logs = result.get("differing_logs", 0)
+    if not differing and not logs:
+        return "0"
+    return f"in {differing} of {result['blocks']} blocks" + (f", and {logs} kernel logs" if logs else "")
 
 
 def _table() -> str:

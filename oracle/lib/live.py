@@ -58,10 +58,11 @@ def judge(cell: cells.Cell, planned: Plan, real: list[frames.Outcome], mine: lis
 
 
 def _judge_random(cell: cells.Cell, planned: Plan, verdict: streams.Verdict, tally: compare.Tally, is_live: bool) -> None:
-    tally.differing += bool(verdict.differing)
-    tally.same += not verdict.differing
-    word = "DIFFER" if verdict.differing else "same  "
+    tally.differing += not verdict.is_same
+    tally.same += verdict.is_same
+    word = "same  " if verdict.is_same else "DIFFER"
     print(f"{word} {cell.name:24} {probes.RANDOM:16} {verdict.text}", flush=True)
+    streams.show_logs(verdict)
     if not verdict.differing:
         return
     print(f"  blocks of seed {planned.seed}: {' '.join(map(str, verdict.differing[:20]))}")

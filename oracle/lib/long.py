@@ -24,7 +24,7 @@ class _Run:
     def is_done(self, cell: cells.Cell) -> bool:
         """By an earlier run that was cut short: the same stream, the same Pinfold, as long, and no difference."""
         known = fidelity.result(cell) or {}
-        wanted = {"seed": self.seed, "source": self._source, "commit": self._commit, "differing_blocks": 0}
+        wanted = {"seed": self.seed, "source": self._source, "commit": self._commit, "differing_blocks": 0, "differing_logs": 0}
         return known.get("operations", 0) >= self.operations and wanted.items() <= known.items()
 
     def compare(self, cell: cells.Cell) -> None:
@@ -39,12 +39,13 @@ class _Run:
             self._note(cell, verdict, booted.uname)
 
     def _note(self, cell: cells.Cell, verdict: streams.Verdict, uname: str) -> None:
-        self.tally.same += not verdict.differing
-        self.tally.differing += bool(verdict.differing)
-        print(f"{'DIFFER' if verdict.differing else 'same  '} {cell.name:24} {verdict.text}", flush=True)
+        self.tally.same += verdict.is_same
+        self.tally.differing += not verdict.is_same
+        print(f"{'same  ' if verdict.is_same else 'DIFFER'} {cell.name:24} {verdict.text}", flush=True)
         run = {"seed": self.seed, "source": self._source, "commit": self._commit, "run": self._begun}
         fidelity.note(cell, verdict, uname, run)
         fidelity.write_page()
+        streams.show_logs(verdict)
         if verdict.differing:
             streams.show(cell, self.seed, verdict.differing)
             first = verdict.differing[0]

@@ -3,14 +3,17 @@
 Delta debugging (Zeller's ddmin), but with all candidates of a round in one boot, which costs more than the candidates.
 """
 
+import concurrent.futures
 import pathlib
 import re
 import subprocess
 
 from . import cells, compile, guest, pinfold, probes, say, streams, textdiff
 
-_PER_BOOT = 128
+_PER_BOOT = 64
 _ROUNDS = 24
+_SETTING_UP = 14  # operations with which a block opens its files and lays out its memory
+_QUESTIONS = {b"GET_INFO", b"CHECK_EXTENSION", b"GET_STATUS", b"UNKNOWN", b"AVAILABLE", b"LOCKED", b"READ"}
 
 Operations = list[bytes]
 
@@ -28,55 +31,92 @@ def _answers(out: bytes) -> list[bytes]:
 
 def _differing(cell: cells.Cell, candidates: list[Operations]) -> list[bool]:
     wanted = [streams.replay_job(candidate) for candidate in candidates]
-    real = guest.boot(cell, wanted).outcomes
-    mine = pinfold.run_all(cell, wanted)
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        booting = pool.submit(guest.boot, cell, wanted)
+        mine = pinfold.run_all(cell, wanted)
+        real = booting.result().outcomes
     return [(one.end, _answers(one.out)) != (other.end, _answers(other.out))
             for one, other in zip(real, mine, strict=True)]
 
 
-def _first_difference(cell: cells.Cell, operations: Operations) -> Operations:
-    """What comes after the first difference has no part in it."""
+def _up_to_first_difference(cell: cells.Cell, operations: Operations) -> tuple[Operations, list[bytes]]:
+    """What comes after the first difference has no part in it. With the kernel's answers."""
     job = streams.replay_job(operations)
     real = _answers(guest.boot(cell, [job]).outcomes[0].out)
     mine = _answers(pinfold.run(cell, job).out)
     for index, line in enumerate(real):
         if index >= len(mine) or mine[index] != line:
-            return operations[:index + 1]
-    return operations
+            return operations[:index + 1], real[:index + 1]
+    return operations, real
 
 
-def _without(operations: Operations, pieces: int) -> list[Operations]:
-    """The operations, each time without another of so many pieces."""
-    size = -(-len(operations) // pieces)
-    return [operations[:start] + operations[start + size:] for start in range(0, len(operations), size)]
+def _name(operation: bytes) -> bytes:
+    return operation.split(b" ")[1].split(b"(")[0]
+
+
+def _guesses(operations: Operations, answers: list[bytes]) -> list[Operations]:
+    """What most often is not needed: calls that failed, questions, all but the start and the end."""
+    last = operations[-1:]
+    succeeded = [operation for operation, answer in zip(operations[:-1], answers)
+                 if not re.search(rb" = (E[A-Z]+|left out)", answer)]
+    calm = [operation for operation in succeeded if _name(operation) not in _QUESTIONS]
+    found = [some + last for some in (succeeded, calm)]
+    for basis in (calm, operations[:-1]):
+        start = basis[:_SETTING_UP]
+        length = 1
+        while length < len(basis) - len(start):
+            found.append(start + basis[-length:] + last)
+            length *= 2
+    return found
+
+
+def _pieces(operations: Operations, count: int) -> list[Operations]:
+    size = -(-len(operations) // count)
+    return [operations[start:start + size] for start in range(0, len(operations), size)]
+
+
+def _without(operations: Operations, pieces: list[Operations]) -> Operations:
+    dropped = {operation for piece in pieces for operation in piece}  # their numbers make them different
+    return [operation for operation in operations if operation not in dropped]
+
+
+def _shortest_differing(cell: cells.Cell, candidates: list[Operations]) -> Operations | None:
+    wanted = [candidate for candidate in candidates if candidate]
+    if not wanted:
+        return None
+    say.step(f"shrinking: {len(wanted)} candidates of up to {max(map(len, wanted))} operations")
+    differing = [candidate for candidate, differs in zip(wanted, _differing(cell, wanted)) if differs]
+    return min(differing, key=len, default=None)
+
+
+def _round(cell: cells.Cell, operations: Operations, count: int) -> Operations | None:
+    """Leaves out every piece that can go, or as many of these as can go together: two boots."""
+    pieces = _pieces(operations, count)
+    candidates = [_without(operations, [piece]) for piece in pieces]
+    say.step(f"shrinking: {len(operations)} operations in {len(pieces)} pieces")
+    needless = [piece for piece, differs in zip(pieces, _differing(cell, candidates)) if differs]
+    if not needless:
+        return None
+    together = [_without(operations, needless[start:end]) for start in (0, len(needless) // 2)
+                for end in range(start + 1, len(needless) + 1)]
+    return _shortest_differing(cell, together)
 
 
 def shortest(cell: cells.Cell, operations: Operations) -> Operations:
-    operations = _first_difference(cell, operations)
-    pieces = _PER_BOOT
+    operations, answers = _up_to_first_difference(cell, operations)
+    operations = _shortest_differing(cell, _guesses(operations, answers)) or operations
+    count = _PER_BOOT
     for _ in range(_ROUNDS):
-        pieces = min(pieces, len(operations))
-        candidates = [candidate for candidate in _without(operations, pieces) if candidate]
-        say.step(f"shrinking: {len(operations)} operations, {len(candidates)} candidates")
-        found = [candidate for candidate, differs in zip(candidates, _differing(cell, candidates)) if differs] if candidates else []
-        if found:
-            operations = _combined(cell, operations, found)
-            continue
-        if pieces >= len(operations):
-            return operations
-        pieces = len(operations)
+        count = min(count, len(operations))
+        if count < 2:
+            break
+        shorter = _round(cell, operations, count)
+        if shorter is None and count == len(operations):
+            break
+        if shorter is None:
+            count = len(operations)
+        operations = shorter or operations
     return operations
-
-
-def _combined(cell: cells.Cell, operations: Operations, found: list[Operations]) -> Operations:
-    """Leaves out at once what can be left out alone, if the difference survives that."""
-    kept = set(operations)
-    for candidate in found:
-        kept &= set(candidate)
-    together = [operation for operation in operations if operation in kept]
-    if len(found) > 1 and together and _differing(cell, [together])[0]:
-        return together
-    return min(found, key=len)
 
 
 def as_program(operations: Operations) -> str:

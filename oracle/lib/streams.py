@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from . import cells, frames, guest, jobs, pinfold, probes, recording, say, textdiff
+from . import cells, compare, frames, guest, jobs, log, pinfold, probes, recording, say, textdiff
 
 LEAST_PER_BLOCK = 990  # of the 1000 operations of a block a few are left out
 QUICK_BLOCKS = 20
@@ -53,10 +53,16 @@ class Verdict:
     operations: int
     blocks: int
     differing: list[int]  # numbers of blocks
+    logs: dict[str, list[str]]  # the jobs whose kernel log differs, and how
+
+    @property
+    def is_same(self) -> bool:
+        return not self.differing and not self.logs
 
     @property
     def text(self) -> str:
-        return f"{self.operations} operations, {len(self.differing)} of {self.blocks} blocks differ"
+        logs = f", the log of {' and '.join(self.logs)} differs" if self.logs else ""
+        return f"{self.operations} operations, {len(self.differing)} of {self.blocks} blocks differ{logs}"
 
 
 def judge(real: list[frames.Outcome], mine: list[frames.Outcome]) -> Verdict:
@@ -68,11 +74,22 @@ def judge(real: list[frames.Outcome], mine: list[frames.Outcome]) -> Verdict:
     wanted = blocks(real)
     got = blocks(mine)
     differing = [number for number, block in wanted.items() if got.get(number) != block]
-    return Verdict(sum(block.operations for block in wanted.values()), len(wanted), differing)
+    return Verdict(sum(block.operations for block in wanted.values()), len(wanted), differing, _logs(real, mine))
+
+
+def _logs(real: list[frames.Outcome], mine: list[frames.Outcome]) -> dict[str, list[str]]:
+    found = {}
+    for one, other in zip(real, mine, strict=True):
+        prepared = (dataclasses.replace(side, log=log.normalised(side.log)) for side in (one, other))
+        if differing := compare.log_differences(*prepared):
+            found[one.name] = differing
+    return found
 
 
 def show(cell: cells.Cell, seed: int, differing: list[int]) -> None:
     """Boots the cell once more for the lines of the blocks that differ, and prints where."""
+    if not differing:
+        return
     wanted = [lines_job(seed, block) for block in differing[:_FETCHED]]
     real = guest.boot(cell, wanted).outcomes
     for job, one, other in zip(wanted, real, pinfold.run_all(cell, wanted), strict=True):
@@ -80,6 +97,13 @@ def show(cell: cells.Cell, seed: int, differing: list[int]) -> None:
                                [*other.out.decode(errors="replace").splitlines(), *_unless_well(other)], context=2)
         print(f"  -- {cell.name}: {job.name}: - kernel, + pinfold")
         for line in found[:20]:
+            print(f"  {line}")
+
+
+def show_logs(verdict: Verdict) -> None:
+    for name, differing in verdict.logs.items():
+        print(f"  -- kernel log of {name}: - kernel, + pinfold")
+        for line in differing[:20]:
             print(f"  {line}")
 
 
