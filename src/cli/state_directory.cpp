@@ -81,6 +81,7 @@ machine::Checked<void> StateDirectory::fill(machine::Description const& machine,
     if (journals.trace) writer.file(PINFOLD_FILE_TRACE, "", file_mode);
     writer.directory(PINFOLD_DIR_ROOT);
     writer.directory(PINFOLD_DIR_COUNTERS, shared ? 01777 : 0700);
+    writer.directory(PINFOLD_DIR_OWNERS, shared ? 01777 : 0700);
     for (auto const& face : faces) writer.file(fmt::format("group.{}", face.group), "", file_mode);
     if (auto const written = writer.result(); !written) return written;
     return write_device_files(path_, faces);

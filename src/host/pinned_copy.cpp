@@ -5,6 +5,7 @@
 #include "base/page_size.hpp"
 #include "host/guarded_copy.hpp"
 #include "host/raw_memory.hpp"
+#include "host/remote_memory.hpp"
 
 namespace pinfold::host {
 namespace {
@@ -47,6 +48,9 @@ std::size_t read_pinned(void* into, std::byte const* from, std::size_t size)
     std::size_t const left = guarded_copy(into, from, size);
     if (left == 0) return 0;
     std::size_t const done = size - left;
+    std::size_t remote_left = 0;
+    if (copy_from_remote(static_cast<std::byte*>(into) + done, from + done, left, remote_left))
+        return remote_left;
     return through_proc_mem(SYS_pread64, O_RDONLY, static_cast<std::byte*>(into) + done,
                             from + done, left);
 }
@@ -55,6 +59,9 @@ std::size_t write_pinned(std::byte* to, void const* from, std::size_t size)
 {
     auto* at = const_cast<std::byte*>(static_cast<std::byte const*>(from));
     std::size_t left = guarded_copy(to, at, size);
+    std::size_t remote_left = 0;
+    if (left != 0 && copy_to_remote(to + (size - left), at + (size - left), left, remote_left))
+        return remote_left;
     while (left != 0) {
         auto const done = size - left;
         // Page by page: each page may be of another kind.

@@ -1,6 +1,6 @@
-// The process on whose behalf a call is made: its memory and its locked-memory account. One
-// implementation today, the process that the engine lives in; another process would be reached by
-// process_vm_readv(2) and the like, which is why nothing here hands out a pointer. Thread safe.
+// The process on whose behalf a call is made: its memory and its locked-memory account. It may be
+// the process that the engine lives in or another, which is reached by messages and through its
+// /proc/PID/mem. Thread safe.
 #pragma once
 
 #include <array>
@@ -57,8 +57,8 @@ public:
     // The leader of its threads.
     virtual Task task() const = 0;
 
-    // Where this process's page at `vaddr` can be touched by us; nullptr if it cannot be mapped
-    // here.
+    // Where read_pinned() and write_pinned() reach this process's page at `vaddr`; nullptr if they
+    // cannot.
     virtual std::byte* local(Vaddr vaddr) = 0;
 };
 

@@ -54,6 +54,14 @@ inline std::byte* map_anonymous(std::size_t size, int prot)
     return got == -1 ? nullptr : pointer(got);
 }
 
+// Address space without memory or any access. nullptr: there is no room.
+inline std::byte* map_reserved(std::size_t size)
+{
+    long const got = ::syscall(SYS_mmap, nullptr, size, PROT_NONE,
+                               MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0L);
+    return got == -1 ? nullptr : pointer(got);
+}
+
 // Moves the pages of [from, from + size) to wherever there is room; the range stays mapped, as if
 // never touched. nullptr: the kernel refuses, nothing has moved.
 inline std::byte* move_leaving_mapping(std::byte* from, std::size_t size)

@@ -7,6 +7,7 @@
 //                          there
 //   <state>/devices/<BDF>  empty files; a device descriptor is an O_PATH descriptor of one, so that
 //                          whatever is not interposed fails with EBADF
+//   <state>/owners/PID     sockets where other processes reach the engine of an open file
 //   <state>/counters/…     one file for each engine that ran, read by the launcher at the end
 //
 // The stub needs none of it but the environment (run_names.h). Thread safe: values and files that

@@ -5,6 +5,7 @@
 
 #include "base/read_section.hpp"
 #include "host/pinned_copy.hpp"
+#include "host/remote_memory.hpp"
 
 namespace pinfold::pci {
 
@@ -188,6 +189,7 @@ DmaPort::Stop DmaPort::collect(std::span<DmaPiece const> pieces, Access access,
             if (auto const stop = find(stopped, piece.size - done, access, place);
                 stop != Stop::done)
                 return stop;
+            if (host::is_remote(place.at)) return Stop::device;  // no memory of this process
             done += place.size;
             bool const follows =
                 !segments.empty() &&

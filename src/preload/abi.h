@@ -22,7 +22,7 @@ extern "C" {
 #define PINFOLD_FOREIGN 0U           /* not ours */
 #define PINFOLD_INTERNAL 0xffffffffU /* the engine's own: it is not there for the client */
 #define PINFOLD_ORPHAN \
-    0xfffffffeU /* inherited by fork from the process whose engine holds its state */
+    0xfffffffeU /* inherited by a fork that could not share it */
                 /* anything else: the id of an open file description of ours */
 
 /* munmap(2) and the like; madvise(MADV_DONTNEED); madvise(MADV_REMOVE). */
@@ -44,6 +44,8 @@ struct pinfold_engine {
     /* A VFIO request met a descriptor that the table does not know. 1: it is ours now; 0: it is
      * foreign. */
     long (*adopt)(int fd);
+    /* A descriptor of ours is about to leave through a socket (sent: 1); it could not (0). */
+    void (*sending)(int fd, int sent);
     /* One descriptor of open file `file` has been closed. */
     void (*closed)(uint32_t file);
     /* `copy` is about to share the description of `fd`: call after the kernel made it. */

@@ -67,6 +67,33 @@ void BarMap::move(VaddrRange from, Vaddr to)
     replace(std::move(ranges));
 }
 
+void BarMap::rebind(FunctionRef<uapi::FileId(uapi::FileId)> file_of)
+{
+    std::unique_lock const lock{mutex_};
+    if (current() == nullptr) return;
+    Ranges ranges = *current();
+    for (auto& range : ranges) {
+        range.file = file_of(range.file);
+        range.device = nullptr;
+        if (range.held) range.held->rename(range.file);
+    }
+    replace(std::move(ranges));
+}
+
+std::vector<uapi::FileId> BarMap::holds() const
+{
+    ReadSection const section;
+    std::vector<BarHold const*> holds;
+    if (auto const* const ranges = current())
+        for (auto const& range : *ranges)
+            if (range.held) holds.push_back(range.held.get());
+    std::ranges::sort(holds);
+    holds.erase(std::ranges::unique(holds).begin(), holds.end());
+    std::vector<uapi::FileId> files;
+    for (auto const* const hold : holds) files.push_back(hold->file());
+    return files;
+}
+
 BarMap::Ranges BarMap::without(VaddrRange range, Ranges& cut) const
 {
     Ranges rest;

@@ -9,15 +9,36 @@
 
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
 #include <vector>
 
+#include "base/function_ref.hpp"
 #include "base/range.hpp"
 #include "uapi/call.hpp"
 
 namespace pinfold::preload {
+
+// Keeps the device open while any piece of a mapping is there.
+class BarHold {
+public:
+    BarHold(uapi::FileId file, std::function<void(uapi::FileId)> let_go)
+        : file_{file}, let_go_{std::move(let_go)}
+    {
+    }
+    ~BarHold() { let_go_(file_); }
+    BarHold(BarHold const&) = delete;
+    BarHold& operator=(BarHold const&) = delete;
+
+    uapi::FileId file() const { return file_; }
+    void rename(uapi::FileId file) { file_ = file; }
+
+private:
+    uapi::FileId file_;
+    std::function<void(uapi::FileId)> let_go_;
+};
 
 struct BarRange {
     VaddrRange vaddr;
@@ -29,7 +50,7 @@ struct BarRange {
     // outlives the map.
     host::DeviceMemory const* device;
     Paddr paddr;
-    std::shared_ptr<void> held;  // keeps the device open while any piece is mapped
+    std::shared_ptr<BarHold> held;
 };
 
 class BarMap {
@@ -45,6 +66,14 @@ public:
     void remove(VaddrRange range);
     // What lay in `from` lies at `to` now.
     void move(VaddrRange from, Vaddr to);
+
+    // In a child of fork(2): each file is another's now, whose device cannot be reached as memory.
+    void rebind(FunctionRef<uapi::FileId(uapi::FileId)> file_of);
+    // The file of each hold.
+    std::vector<uapi::FileId> holds() const;
+    // Around fork(2).
+    void pause() { mutex_.lock(); }
+    void resume() { mutex_.unlock(); }
 
     bool overlaps(VaddrRange range) const;
     bool empty() const { return ranges_.load(std::memory_order_relaxed) == nullptr; }

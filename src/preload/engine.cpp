@@ -81,9 +81,11 @@ Engine::Engine(std::filesystem::path state, machine::RunState run, machine::Desc
       run_{std::move(run)},
       description_{std::move(description)},
       lock_source_{std::move(lock_source)},
-      process_{*lock_source_, description_.host.page_size, description_.kernel, bars_},
+      process_{std::make_unique<ClientProcess>(*lock_source_, description_.host.page_size,
+                                               description_.kernel, bars_)},
       nodes_{run_},
-      fds_{owners}
+      fds_{owners},
+      sharing_{*this, state_ / PINFOLD_DIR_OWNERS}
 {
     fds_.hide_own_descriptors();
 }
@@ -94,7 +96,7 @@ Result<> Engine::build_machine()
     if (machine_) return {};
     journal_.emplace(state_);
     auto built =
-        machine::Machine::build(description_, process_, journal_->wanted() ? &*journal_ : nullptr);
+        machine::Machine::build(description_, *process_, journal_->wanted() ? &*journal_ : nullptr);
     if (!built) {
         log_line(built.error());
         return fail(Errno::nodev);
@@ -110,20 +112,37 @@ Result<> Engine::build_machine()
 long Engine::call(int fd, uapi::Call call)
 {
     std::uint32_t const owner = fds_.owner(fd);
-    machine::Machine* const machine = live_.load(std::memory_order_acquire);
     if (owner == PINFOLD_INTERNAL || owner == PINFOLD_FOREIGN) return as_kernel(Errno::badf);
-    if (owner == PINFOLD_ORPHAN || machine == nullptr) {
+    if (owner == PINFOLD_ORPHAN) {
         log_line(fmt::format(
-            "process {}: descriptor {} belongs to the process that opened it, which forked; "
-            "open the VFIO files after fork() (EIO)",
+            "process {}: descriptor {} came with a fork() that could not share it (EIO)",
             ::getpid(), fd));
         return as_kernel(Errno::io);
     }
     Inside const inside;
     call.file = static_cast<uapi::FileId>(owner);
-    auto const reply = machine->door().call(*this, call);
+    auto const reply = dispatch(call);
     publish_now_and_then();
     return as_kernel(reply);
+}
+
+// Where the file's engine is: here, or in another process.
+uapi::Reply Engine::dispatch(uapi::Call call)
+{
+    if (Remotes::covers(call.file)) [[unlikely]] {
+        auto const& remote = remotes_.at(call.file);
+        call.file = remote.file;
+        auto const reply = remote.link->call(call);
+        if (remote.link->tell_end())
+            log_line(
+                fmt::format("process {}: the process that opened the VFIO files which it holds "
+                            "has ended; they answer no more (EIO)",
+                            ::getpid()));
+        return reply;
+    }
+    machine::Machine* const machine = live_.load(std::memory_order_acquire);
+    if (machine == nullptr) return fail(Errno::io);
+    return machine->door().call(*this, call);
 }
 
 long Engine::ioctl(int fd, unsigned long request, std::uint64_t arg)
@@ -151,18 +170,33 @@ long Engine::mmap(void* address, std::size_t size, int prot, int flags, int fd,
                   std::uint64_t offset)
 {
     std::uint32_t const owner = fds_.owner(fd);
-    machine::Machine* const machine = live_.load(std::memory_order_acquire);
     if (owner == PINFOLD_INTERNAL || owner == PINFOLD_FOREIGN) return as_kernel(Errno::badf);
-    if (owner == PINFOLD_ORPHAN || machine == nullptr) return as_kernel(Errno::io);
+    if (owner == PINFOLD_ORPHAN) return as_kernel(Errno::io);
     auto const file = static_cast<uapi::FileId>(owner);
     Inside const inside;
     bool const shared =
         (flags & MAP_TYPE) == MAP_SHARED || (flags & MAP_TYPE) == MAP_SHARED_VALIDATE;
     if (size == 0 || !k4K.aligned(offset)) return as_kernel(Errno::inval);
-    auto const bar = machine->door().mmap(file, offset, k4K.align_up(size), shared);
+    auto const bar = bar_of(file, offset, k4K.align_up(size), shared);
     if (!bar) return as_kernel(bar.error());
-    auto const mapped = map_bar(address, size, prot, flags, file, *bar);
+    auto const mapped = map_bar(address, size, prot, flags, file, bar->bar);
     return mapped ? reinterpret_cast<long>(*mapped) : as_kernel(mapped.error());
+}
+
+Result<Link::Mapping> Engine::bar_of(uapi::FileId file, std::uint64_t offset, std::uint64_t size,
+                                     bool shared)
+{
+    Link::Mapping mapping;
+    if (Remotes::covers(file)) {
+        auto const& remote = remotes_.at(file);
+        mapping = TRY(remote.link->map(remote.file, offset, size, shared));
+        mapping.bar.memory = mapping.memory.get();
+        return mapping;
+    }
+    machine::Machine* const machine = live_.load(std::memory_order_acquire);
+    if (machine == nullptr) return fail(Errno::io);
+    mapping.bar = TRY(machine->door().mmap(file, offset, size, shared));
+    return mapping;
 }
 
 Result<void*> Engine::map_bar(void* address, std::size_t size, int prot, int flags,
@@ -180,7 +214,7 @@ Result<void*> Engine::map_bar(void* address, std::size_t size, int prot, int fla
         if (bar.readable[page])
             (void)::mprotect(static_cast<std::byte*>(at) + page * kPage, kPage, PROT_READ);
     fds_.retain(file);
-    std::shared_ptr<void> held{nullptr, [this, file](void*) { closed(file); }};
+    auto held = std::make_shared<BarHold>(file, [this](uapi::FileId gone) { closed(gone); });
     bars_.add({.vaddr = *pages_of(at, size),
                .file = file,
                .offset = bar.region_offset,
@@ -196,13 +230,12 @@ Signals::Verdict Engine::carry_out_mmio(siginfo_t const& info, ucontext_t& conte
 {
     using Verdict = Signals::Verdict;
     if (recover_execution(info, context)) return Verdict::carried_out();
-    machine::Machine* const machine = live_.load(std::memory_order_acquire);
-    if (machine == nullptr || bars_.empty() || info.si_signo == SIGFPE) return Verdict::foreign();
+    if (bars_.empty() || info.si_signo == SIGFPE) return Verdict::foreign();
     Inside const inside;
     Vaddr const at = vaddr_of(info.si_addr);
     auto const place = bars_.find(at);
     if (!place || !place->accessible) return Verdict::foreign();
-    auto const door = [&](uapi::Call const& call) { return machine->door().call(*this, call); };
+    auto const door = [&](uapi::Call const& call) { return dispatch(call); };
     BarSpace space{bars_, door, at, *place};
     std::array<std::uint8_t, kLongestInstruction> code{};
     auto const rip = static_cast<std::uint64_t>(context.uc_mcontext.gregs[REG_RIP]);
@@ -225,7 +258,7 @@ Signals::Verdict Engine::carry_out_mmio(siginfo_t const& info, ucontext_t& conte
 
 bool Engine::guards(void* address, std::size_t size) const
 {
-    if (live_.load(std::memory_order_acquire) == nullptr || bars_.empty()) return false;
+    if (bars_.empty()) return false;
     Inside const inside;
     auto const range = pages_of(address, size);
     return range && bars_.overlaps(*range);
@@ -237,10 +270,11 @@ long Engine::leaving(void* address, std::size_t size, Leaving how)
 {
     machine::Machine* const machine = live_.load(std::memory_order_acquire);
     auto const range = pages_of(address, size);
-    if (machine == nullptr || !range) return 0;
+    if ((machine == nullptr && bars_.empty()) || !range) return 0;
     Inside const inside;
-    if (auto const moved = machine->memory().withdraw(range->start, range->size(), how); !moved)
-        return as_kernel(moved.error());
+    if (machine != nullptr)
+        if (auto const moved = machine->memory().withdraw(range->start, range->size(), how); !moved)
+            return as_kernel(moved.error());
     if (how == Leaving::unmap && !bars_.empty()) bars_.remove(*range);
     return 0;
 }
@@ -259,7 +293,7 @@ long Engine::mremap(void* address, std::size_t size, std::size_t new_size, int f
     // What the kernel will refuse takes nothing away.
     bool const refused =
         new_size == 0 || ((flags & MREMAP_FIXED) != 0 && (flags & MREMAP_MAYMOVE) == 0);
-    if (machine == nullptr || !range || refused) {
+    if ((machine == nullptr && bars_.empty()) || !range || refused) {
         (void)remap();
         return result;
     }
@@ -283,7 +317,10 @@ long Engine::mremap(void* address, std::size_t size, std::size_t new_size, int f
         if (auto const at = remap()) bars_.move({range->start, range->start + (kept - 1)}, *at);
         return result;
     }
-    machine->memory().follow(range->start, kept, remap);
+    if (machine != nullptr)
+        machine->memory().follow(range->start, kept, remap);
+    else
+        (void)remap();
     return result;
 }
 
@@ -300,7 +337,7 @@ long Engine::locking(void const* address, std::size_t size, bool mapping)
     bool const sensible = past > start && size <= past - start;
     if (live_.load(std::memory_order_acquire) == nullptr || !sensible) return 0;
     Inside const inside;
-    auto& account = process_.locked_memory();
+    auto& account = process_->locked_memory();
     auto const cap = account.lock_cap();
     if (cap == host::LockCap::no && lock_source_->limit_bytes() == 0) return as_kernel(Errno::perm);
     std::uint64_t const pages = (past - start) >> page.lg2();
@@ -316,7 +353,7 @@ void Engine::status(int fd)
 {
     if (live_.load(std::memory_order_acquire) == nullptr) return;
     Inside const inside;
-    std::uint64_t const pages = process_.locked_memory().charged();
+    std::uint64_t const pages = process_->locked_memory().charged();
     if (pages != 0) show_locked(fd, pages << description_.host.page_size.lg2());
 }
 
@@ -329,7 +366,8 @@ long Engine::opened(int fd)
     Inside const inside;
     auto const file = open_node(*node);
     if (!file) return as_kernel(file.error());
-    auto const added = fds_.add(fd, *file);
+    auto added = watch_for(*file, fd);
+    if (added) added = fds_.add(fd, *file);
     if (!added) release(*file);
     return as_kernel(added);
 }
@@ -338,12 +376,21 @@ Result<uapi::FileId> Engine::open_node(Node const& node)
 {
     TRY(build_machine());
     if (node.kind == Node::Kind::container) return machine_->door().open_container();
+    auto const file = open_group(node.group);
+    if (file || file.error() != Errno::busy) return file;
+    // A holder that has ended may not have been noticed yet.
+    settle_everywhere();
+    return open_group(node.group);
+}
+
+Result<uapi::FileId> Engine::open_group(unsigned number)
+{
     std::scoped_lock const lock{claims_mutex_};
     drop_free_claims();
     UniqueFd claim;
-    if (!group_claims_.contains(node.group)) claim = TRY(claim_group(node.group));
-    auto const file = TRY(machine_->door().open_group(node.group));
-    if (claim) group_claims_.emplace(node.group, std::move(claim));
+    if (!group_claims_.contains(number)) claim = TRY(claim_group(number));
+    auto const file = TRY(machine_->door().open_group(number));
+    if (claim) group_claims_.emplace(number, std::move(claim));
     return file;
 }
 
@@ -373,16 +420,24 @@ Result<UniqueFd> Engine::claim_group(unsigned number) const
 
 long Engine::adopt(int fd)
 {
+    Inside const inside;
     auto const node = nodes_.identify(fd);
     if (!node) return 0;
     for (int const known : fds_.descriptors()) {
         if (!same_description(fd, known)) continue;
         duplicated(known, fd);
+        if (!Remotes::covers(static_cast<uapi::FileId>(fds_.owner(known))))
+            arrived(static_cast<uapi::FileId>(fds_.owner(known)));
         return 1;
     }
+    if (auto const file = find_owner(fd)) {
+        if (fds_.add(fd, *file)) return 1;
+        release(*file);
+        return 0;
+    }
     log_line(fmt::format(
-        "process {}: descriptor {} ({}) came from another process or program image; its mappings "
-        "stayed behind",
+        "process {}: descriptor {} ({}) came from a process or program image that has gone; its "
+        "mappings went with it",
         ::getpid(), fd,
         node->kind == Node::Kind::container ? "container"
         : node->kind == Node::Kind::group   ? "group"
@@ -398,9 +453,18 @@ void Engine::closed(uapi::FileId file)
 
 void Engine::release(uapi::FileId file)
 {
+    if (Remotes::covers(file)) {
+        auto const& remote = remotes_.at(file);
+        remote.link->dropped(remote.file);
+        return;
+    }
     machine::Machine* const machine = live_.load(std::memory_order_acquire);
     if (machine == nullptr) return;
     Inside const inside;
+    {
+        std::scoped_lock const lock{shares_mutex_};
+        witnesses_.erase(static_cast<std::uint32_t>(file));
+    }
     machine->door().release(file);
     publish();
     std::scoped_lock const lock{claims_mutex_};
@@ -444,6 +508,18 @@ Result<UniqueFd> Engine::eventfd(int fd)
 
 Result<int> Engine::install(uapi::FileId file)
 {
+    int const fd = TRY(install_as(file));
+    if (auto const watched = watch_for(file, fd); !watched) {
+        // The file is its caller's again.
+        (void)fds_.take_back(fd);
+        ::close(fd);
+        return fail(watched.error());
+    }
+    return fd;
+}
+
+Result<int> Engine::install_as(uapi::FileId file)
+{
     if (run_.devices.empty()) return fail(Errno::nodev);
     auto const path = machine::device_file(state_, run_.devices.front().bdf);
     int const fd = ::open(path.c_str(), O_PATH | O_CLOEXEC);
@@ -456,14 +532,6 @@ Result<int> Engine::install(uapi::FileId file)
 }
 
 // ---- the run ----
-
-void Engine::forget_all()
-{
-    forget_executions();
-    fds_.orphan_all();
-    live_.store(nullptr, std::memory_order_release);
-    group_claims_.clear();
-}
 
 void Engine::publish()
 {

@@ -6,10 +6,12 @@
 #include <signal.h>
 
 #include <atomic>
+#include <list>
 #include <memory>
 #include <mutex>
 #include <string>
 #include <unordered_map>
+#include <vector>
 
 #include "machine/counters.hpp"
 #include "machine/machine.hpp"
@@ -18,13 +20,16 @@
 #include "preload/client_process.hpp"
 #include "preload/fd_table.hpp"
 #include "preload/journal.hpp"
+#include "preload/link.hpp"
 #include "preload/nodes.hpp"
+#include "preload/remotes.hpp"
+#include "preload/sharing.hpp"
 #include "preload/signals.hpp"
 #include "uapi/call.hpp"
 
 namespace pinfold::preload {
 
-class Engine final : public uapi::Client {
+class Engine final : public uapi::Client, private Owner, private Link::Answers {
 public:
     using Leaving = host::Memory::Leaving;
 
@@ -53,15 +58,18 @@ public:
     Signals::Verdict carry_out_mmio(siginfo_t const& info, ucontext_t& context);
 
     // Around fork(2): what the engine holds for the process is at rest while the kernel copies it.
-    void before_fork() { claims_mutex_.lock(); }
-    void after_fork() { claims_mutex_.unlock(); }
-    // In the child: forgets everything; what the parent holds stays with the parent.
-    void forget_all();
+    void before_fork();
+    void after_fork();
+    // In the child, instead: the open files stay the parent's (or whose they were), and are reached
+    // by messages. What the child opens itself gets a machine of its own.
+    void become_child();
+    // A descriptor of `fd`'s file is about to leave through a socket; or it did not.
+    void sending(int fd, bool sent);
     // Brings the run's counters up to date.
     void publish();
 
     // uapi::Client.
-    host::Process& process() override { return process_; }
+    host::Process& process() override { return *process_; }
     Result<uapi::FileId> file(int fd) override;
     Result<UniqueFd> eventfd(int fd) override;
     Result<int> install(uapi::FileId file) override;
@@ -70,13 +78,43 @@ private:
     Engine(std::filesystem::path state, machine::RunState run, machine::Description description,
            std::unique_ptr<host::LockedMemory::Source> lock_source, std::uint32_t* owners);
 
+    // Owner: what guests reach.
+    uapi::Reply guest_call(uapi::Client& client, uapi::Call const& call) override;
+    Result<uapi::BarMapping> guest_map(uapi::FileId file, std::uint64_t offset, std::uint64_t size,
+                                       bool shared) override;
+    uapi::FileId recognise(int fd) override;
+    void hold(uapi::FileId file) override { fds_.retain(file); }
+    void let_go(uapi::FileId file) override { closed(file); }
+    void departed(uapi::FileId file) override;
+    void arrived(uapi::FileId file) override;
+    Result<Connection> welcome(Holds holds) override { return sharing_.welcome(std::move(holds)); }
+    void settle() override { sharing_.settle(); }
+    PageSize host_page() const override { return description_.host.page_size; }
+
+    // Link::Answers: what owners ask of us as their guest.
+    uapi::Client& client() override { return *this; }
+    Result<uapi::FileId> file_of(Link const& link, int fd) override;
+    Result<int> install_from(Link& link, uapi::FileId file) override;
+
+    Link::Answers& answers() { return *this; }
+
     Result<> build_machine();
     Result<UniqueFd> claim_group(unsigned number) const;
     void drop_free_claims();
     Result<uapi::FileId> open_node(Node const& node);
     long call(int fd, uapi::Call call);
+    uapi::Reply dispatch(uapi::Call call);
+    Result<> watch_for(uapi::FileId file, int fd);
+    Result<int> install_as(uapi::FileId file);
     Result<void*> map_bar(void* address, std::size_t size, int prot, int flags, uapi::FileId file,
                           uapi::BarMapping const& bar);
+    Result<Link::Mapping> bar_of(uapi::FileId file, std::uint64_t offset, std::uint64_t size,
+                                 bool shared);
+    std::optional<uapi::FileId> find_owner(int fd);
+    Link* link_to(int pid, std::filesystem::path const& socket);
+    Result<uapi::FileId> open_group(unsigned number);
+    void settle_everywhere();
+    std::optional<uapi::FileId> ask(Link& link, int fd);
     void release(uapi::FileId file);
     void publish_now_and_then();
 
@@ -85,7 +123,7 @@ private:
     machine::Description const description_;
     std::unique_ptr<host::LockedMemory::Source> const lock_source_;
     BarMap bars_;
-    ClientProcess process_;
+    std::unique_ptr<ClientProcess> process_;
     Nodes const nodes_;
     FdTable fds_;
     std::optional<FileJournal> journal_;  // from build_machine() on
@@ -95,6 +133,17 @@ private:
     std::mutex build_mutex_;
     std::mutex claims_mutex_;
     std::unordered_map<unsigned, UniqueFd> group_claims_;  // by group number
+
+    Sharing sharing_;
+    Remotes remotes_;
+    std::mutex shares_mutex_;                                // guards what follows
+    std::unordered_map<std::uint32_t, UniqueFd> witnesses_;  // a descriptor of each file of ours
+    std::unordered_map<std::uint32_t, unsigned> on_the_way_;
+    std::list<Link> links_;  // to owners; they stay, for files name them
+    std::unordered_map<int, Link*> links_by_pid_;
+    // From before_fork() on: connections for the child, in our place and in those of our links.
+    std::optional<Connection> for_child_;
+    std::vector<std::pair<Link*, Connection>> links_for_child_;
     std::atomic<std::uint64_t> next_publish_{0};
 };
 

@@ -76,6 +76,12 @@ bool FdTable::drop(uapi::FileId file)
     return true;
 }
 
+bool FdTable::take_back(int fd)
+{
+    auto const file = slot(owners_, fd).exchange(PINFOLD_FOREIGN, std::memory_order_relaxed);
+    return drop(static_cast<uapi::FileId>(file));
+}
+
 std::vector<int> FdTable::descriptors() const
 {
     std::vector<int> found;
@@ -90,10 +96,22 @@ std::vector<int> FdTable::descriptors() const
     return found;
 }
 
-void FdTable::orphan_all()
+void FdTable::rebind(FunctionRef<uapi::FileId(uapi::FileId)> file_of)
 {
-    for (int const fd : descriptors())
-        slot(owners_, fd).store(PINFOLD_ORPHAN, std::memory_order_relaxed);
+    std::unordered_map<std::uint32_t, unsigned> holders;
+    for (int const fd : descriptors()) {
+        auto const now = static_cast<std::uint32_t>(file_of(static_cast<uapi::FileId>(owner(fd))));
+        bool const reached = now != PINFOLD_FOREIGN;
+        slot(owners_, fd).store(reached ? now : PINFOLD_ORPHAN, std::memory_order_relaxed);
+        if (reached) ++holders[now];
+    }
+    holders_ = std::move(holders);
+}
+
+void FdTable::close_hidden(int fd)
+{
+    closing_hidden(fd);
+    ::close(fd);
 }
 
 void FdTable::hide_own_descriptors()

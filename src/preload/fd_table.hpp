@@ -11,6 +11,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "base/function_ref.hpp"
 #include "preload/abi.h"
 #include "uapi/call.hpp"
 
@@ -31,15 +32,23 @@ public:
     // One descriptor or mapping of `file` less. True: that was the last.
     bool drop(uapi::FileId file);
 
+    // Undoes an add() that nobody has seen.
+    bool take_back(int fd);
+
     // Some descriptor of each of our files, for telling whether an unknown one is an alias of it.
     std::vector<int> descriptors() const;
 
-    // In a forked child: what the parent's engine holds cannot be reached from here. Takes no lock:
-    // another thread of the parent may have held it; this table is of no further use.
-    void orphan_all();
+    // In a child of fork(2): each file is another's now (FileId::none: it cannot be reached), and
+    // held by the child's descriptors alone.
+    void rebind(FunctionRef<uapi::FileId(uapi::FileId)> file_of);
+    // Around fork(2).
+    void pause() { mutex_.lock(); }
+    void resume() { mutex_.unlock(); }
 
     // Makes every UniqueFd of the engine a hidden one. REQUIRES: once, before the first.
     void hide_own_descriptors();
+    // Closes a hidden one whose UniqueFd is out of reach.
+    void close_hidden(int fd);
 
 private:
     std::uint32_t* owners_;

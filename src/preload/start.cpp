@@ -22,8 +22,6 @@ using pinfold::preload::Signals;
 
 // Lives until the process ends: other threads may be in it to the last.
 std::atomic<Engine*> current{nullptr};
-std::string state_directory;
-std::uint32_t* descriptor_table = nullptr;
 
 Engine& engine() { return *current.load(std::memory_order_acquire); }
 
@@ -32,36 +30,6 @@ Vaddr vaddr_of(void const* address) { return Vaddr{reinterpret_cast<std::uint64_
 Signals::Verdict on_fault(siginfo_t const& info, ucontext_t& context)
 {
     return engine().carry_out_mmio(info, context);
-}
-
-// In a child of fork(2) the parent's engine, with whatever locks its other threads held, is left
-// behind; one of the child's own is made when the child opens a VFIO file, so that children which
-// never do pay nothing.
-std::atomic<bool> left_behind{false};
-std::optional<std::mutex> renew_mutex{std::in_place};
-
-void in_child()
-{
-    engine().forget_all();
-    engine().after_fork();
-    renew_mutex.emplace();  // nobody else is in this process
-    left_behind.store(true, std::memory_order_release);
-}
-
-// False: there can be no engine in this process. REQUIRES: an open of a VFIO file is under way.
-bool renew()
-{
-    if (!left_behind.load(std::memory_order_acquire)) return true;
-    std::scoped_lock const lock{*renew_mutex};
-    if (!left_behind.load(std::memory_order_relaxed)) return true;
-    auto fresh = Engine::create(state_directory, descriptor_table);
-    if (!fresh) {
-        pinfold::preload::log_line(fresh.error());
-        return false;
-    }
-    current.store(fresh->release(), std::memory_order_release);
-    left_behind.store(false, std::memory_order_release);
-    return true;
 }
 
 long guarded(auto&& work)
@@ -95,9 +63,10 @@ constexpr pinfold_engine kFunctions{
                                      static_cast<std::uint64_t>(offset));
             });
         },
-    .opened =
-        [](int fd) { return guarded([&] { return renew() ? engine().opened(fd) : -ENODEV; }); },
-    .adopt = [](int fd) { return guarded([&] { return renew() ? engine().adopt(fd) : 0; }); },
+    .opened = [](int fd) { return guarded([&] { return engine().opened(fd); }); },
+    .adopt = [](int fd) { return guarded([&] { return engine().adopt(fd); }); },
+    .sending = [](int fd,
+                  int sent) { guarded([&] { return engine().sending(fd, sent != 0), 0L; }); },
     .closed = [](uint32_t file) { engine().closed(static_cast<pinfold::uapi::FileId>(file)); },
     .duplicated = [](int fd, int copy) { engine().duplicated(fd, copy); },
     .leaving =
@@ -132,12 +101,10 @@ extern "C" [[gnu::visibility("default")]] pinfold_engine const* pinfold_engine_s
     std::uint32_t* table, char const* state)
 {
     try {
-        state_directory = state;
-        descriptor_table = table;
         int const directory = ::open(state, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         if (directory >= 0) pinfold::preload::open_log(directory);
         if (directory >= 0) ::close(directory);
-        auto made = Engine::create(state_directory, table);
+        auto made = Engine::create(state, table);
         if (!made) {
             pinfold::preload::log_line(made.error());
             return nullptr;
@@ -145,7 +112,7 @@ extern "C" [[gnu::visibility("default")]] pinfold_engine const* pinfold_engine_s
         current.store(made->release(), std::memory_order_release);
         pinfold::survive_fork();
         (void)::pthread_atfork([] { engine().before_fork(); }, [] { engine().after_fork(); },
-                               in_child);
+                               [] { engine().become_child(); });
         (void)std::atexit([] { engine().publish(); });
         Signals::start(on_fault);
         return &kFunctions;

@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -60,6 +61,8 @@ static struct {
     sighandler_t (*signal)(int, sighandler_t);
     int (*sigprocmask)(int, sigset_t const*, sigset_t*);
     int (*pthread_sigmask)(int, sigset_t const*, sigset_t*);
+    ssize_t (*sendmsg)(int, struct msghdr const*, int);
+    ssize_t (*recvmsg)(int, struct msghdr*, int);
 } next;
 
 static void resolve(void)
@@ -91,6 +94,8 @@ static void resolve(void)
     NEXT(signal, "signal");
     NEXT(sigprocmask, "sigprocmask");
     NEXT(pthread_sigmask, "pthread_sigmask");
+    NEXT(sendmsg, "sendmsg");
+    NEXT(recvmsg, "recvmsg");
     NEXT(ioctl, "ioctl"); /* last: its presence says that the rest is there */
 #undef NEXT
 }
@@ -189,11 +194,24 @@ int ioctl(int fd, unsigned long request, unsigned long arg)
     return (int)finish(engine->ioctl(fd, request, arg));
 }
 
+/* Device descriptors that came from elsewhere (a program image before this one) fail like any that
+ * only names a file; then they are looked at. */
+static bool unknown_of_ours(int fd)
+{
+    if (LIKELY(errno != EBADF) || state_directory == NULL || next.fcntl(fd, F_GETFD) < 0)
+        return false;
+    bool const adopted = !borrowed() && load() != NULL && engine->adopt(fd) != 0;
+    errno = EBADF;
+    return adopted;
+}
+
 ssize_t pread64(int fd, void* buffer, size_t size, off_t offset)
 {
     READY();
     if (ours(fd)) return finish(engine->pread(fd, buffer, size, offset));
-    return next.pread(fd, buffer, size, offset);
+    ssize_t const result = next.pread(fd, buffer, size, offset);
+    if (LIKELY(result >= 0) || !unknown_of_ours(fd)) return result;
+    return finish(engine->pread(fd, buffer, size, offset));
 }
 
 ssize_t pread(int fd, void* buffer, size_t size, off_t offset) __attribute__((alias("pread64")));
@@ -212,7 +230,9 @@ ssize_t pwrite64(int fd, void const* buffer, size_t size, off_t offset)
 {
     READY();
     if (ours(fd)) return finish(engine->pwrite(fd, buffer, size, offset));
-    return next.pwrite(fd, buffer, size, offset);
+    ssize_t const result = next.pwrite(fd, buffer, size, offset);
+    if (LIKELY(result >= 0) || !unknown_of_ours(fd)) return result;
+    return finish(engine->pwrite(fd, buffer, size, offset));
 }
 
 ssize_t pwrite(int fd, void const* buffer, size_t size, off_t offset)
@@ -267,7 +287,12 @@ void* mmap64(void* address, size_t size, int prot, int flags, int fd, off_t offs
     READY();
     if ((flags & MAP_ANONYMOUS) == 0 && ours(fd))
         return (void*)finish(engine->mmap(address, size, prot, flags, fd, offset));
-    if (LIKELY(engine == NULL)) return next.mmap(address, size, prot, flags, fd, offset);
+    if (LIKELY(engine == NULL)) {
+        void* const at = next.mmap(address, size, prot, flags, fd, offset);
+        if (LIKELY(at != MAP_FAILED) || (flags & MAP_ANONYMOUS) != 0 || !unknown_of_ours(fd))
+            return at;
+        return (void*)finish(engine->mmap(address, size, prot, flags, fd, offset));
+    }
     bool const locks = (flags & MAP_LOCKED) != 0 || (locks_future != 0 && locks_future == getpid());
     bool const replaces =
         (flags & MAP_FIXED) != 0 && (flags & MAP_FIXED_NOREPLACE) != MAP_FIXED_NOREPLACE;
@@ -423,6 +448,68 @@ int fcntl64(int fd, int command, ...)
 }
 
 int fcntl(int fd, int command, ...) __attribute__((alias("fcntl64")));
+
+/* ---- descriptors travel ---- */
+
+/* Calls `visit` on each descriptor that a message carries. */
+static void each_descriptor(struct msghdr const* message, void (*visit)(int fd))
+{
+    struct msghdr head = *message; /* CMSG_NXTHDR wants one that it could change */
+    for (struct cmsghdr* part = CMSG_FIRSTHDR(&head); part != NULL;
+         part = CMSG_NXTHDR(&head, part)) {
+        if (part->cmsg_level != SOL_SOCKET || part->cmsg_type != SCM_RIGHTS) continue;
+        size_t const count = (part->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+        for (size_t i = 0; i < count; ++i) {
+            int fd = -1;
+            memcpy(&fd, CMSG_DATA(part) + i * sizeof fd, sizeof fd);
+            visit(fd);
+        }
+    }
+}
+
+static void sending(int fd)
+{
+    if (ours(fd)) engine->sending(fd, 1);
+}
+
+static void not_sent(int fd)
+{
+    if (ours(fd)) engine->sending(fd, 0);
+}
+
+/* Ours are character devices or empty files. */
+static void received(int fd)
+{
+    struct stat status;
+    if (fd < 0 || ours(fd) || fstat(fd, &status) != 0) return;
+    bool const maybe = S_ISCHR(status.st_mode) || (S_ISREG(status.st_mode) && status.st_size == 0);
+    if (maybe && load() != NULL) (void)engine->adopt(fd);
+}
+
+ssize_t sendmsg(int socket, struct msghdr const* message, int flags)
+{
+    READY();
+    if (LIKELY(engine == NULL) || message == NULL || message->msg_control == NULL || borrowed())
+        return next.sendmsg(socket, message, flags);
+    each_descriptor(message, sending);
+    ssize_t const result = next.sendmsg(socket, message, flags);
+    int const saved = errno;
+    if (result < 0) each_descriptor(message, not_sent);
+    errno = saved;
+    return result;
+}
+
+ssize_t recvmsg(int socket, struct msghdr* message, int flags)
+{
+    READY();
+    ssize_t const result = next.recvmsg(socket, message, flags);
+    if (LIKELY(result < 0 || message->msg_controllen == 0 || state_directory == NULL) || borrowed())
+        return result;
+    int const saved = errno;
+    each_descriptor(message, received);
+    errno = saved;
+    return result;
+}
 
 /* ---- open: a node is known by its path, and then for certain by what was opened ---- */
 

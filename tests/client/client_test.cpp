@@ -43,6 +43,12 @@ TEST_P(Client, the_interposed_calls_do_what_the_kernels_do_one_by_one)
     EXPECT_EQ(ran.status, 0) << ran.out << ran.err;
 }
 
+TEST_P(Client, open_files_travel_to_other_processes_and_live_as_long_as_anybody_holds_them)
+{
+    auto const ran = run_pinfold("", "./shared_client");
+    EXPECT_EQ(ran.status, 0) << ran.out << ran.err;
+}
+
 TEST_P(Client, a_host_with_large_pages_is_seen_as_one)
 {
     for (auto const& [size, bytes] : {std::pair{"64K", 65536}, {"16K", 16384}}) {

@@ -86,8 +86,9 @@ protected:
         if (IsSkipped()) return;
         bring(std::filesystem::path{PINFOLD_BUILD_DIR} / "examples/edu_dma");
         std::filesystem::path const clients{PINFOLD_CLIENT_DIR};
-        for (auto const* const file : {"interposed_client", "page_client", "locked_client",
-                                       "peer_client", "read_pin_client", "edu_dma_static"})
+        for (auto const* const file :
+             {"interposed_client", "page_client", "locked_client", "peer_client", "read_pin_client",
+              "shared_client", "edu_dma_static"})
             bring(clients / file);
     }
 };

@@ -18,7 +18,7 @@ VaddrRange pages(std::uint64_t first, std::uint64_t count)
 }
 
 BarRange bar(std::uint64_t first, std::uint64_t count, std::uint64_t offset,
-             std::shared_ptr<void> held = {})
+             std::shared_ptr<BarHold> held = {})
 {
     return {.vaddr = pages(first, count),
             .file = kFile,
@@ -43,19 +43,37 @@ TEST(BarMap, finds_the_offset_of_an_address_in_a_mapping_and_nothing_beside_it)
 TEST(BarMap, a_mapping_with_its_middle_unmapped_keeps_both_ends_and_what_it_holds)
 {
     BarMap map;
-    auto held = std::make_shared<int>(1);
-    std::weak_ptr<int> const watch = held;
+    unsigned let_go = 0;
+    auto held = std::make_shared<BarHold>(kFile, [&](uapi::FileId file) {
+        EXPECT_EQ(file, kFile);
+        ++let_go;
+    });
     map.add(bar(10, 5, 0, std::move(held)));
     map.remove(pages(12, 1));
     EXPECT_EQ(map.find(Vaddr{11 * kPage})->offset, kPage);
     EXPECT_FALSE(map.find(Vaddr{12 * kPage}));
     EXPECT_EQ(map.find(Vaddr{13 * kPage})->offset, 3 * kPage);
-    EXPECT_FALSE(watch.expired());
     map.remove(pages(0, 12));
-    EXPECT_FALSE(watch.expired());
+    EXPECT_EQ(let_go, 0U);
     map.remove(pages(13, 100));
-    EXPECT_TRUE(watch.expired());
+    EXPECT_EQ(let_go, 1U);
     EXPECT_TRUE(map.empty());
+}
+
+TEST(BarMap, in_a_child_mappings_are_of_the_files_that_it_knows_and_let_go_of_those)
+{
+    BarMap map;
+    constexpr auto kNow = uapi::FileId{8};
+    auto let_go = uapi::FileId::none;
+    map.add(
+        bar(10, 5, 0, std::make_shared<BarHold>(kFile, [&](uapi::FileId file) { let_go = file; })));
+    map.rebind([&](uapi::FileId) { return kNow; });
+    map.remove(pages(12, 1));
+    EXPECT_EQ(map.holds(), std::vector{kNow});
+    EXPECT_EQ(map.find(Vaddr{11 * kPage})->file, kNow);
+    EXPECT_EQ(map.find(Vaddr{11 * kPage})->offset, kPage);
+    map.remove(pages(10, 5));
+    EXPECT_EQ(let_go, kNow);
 }
 
 TEST(BarMap, a_range_is_told_apart_into_bars_and_what_lies_between)

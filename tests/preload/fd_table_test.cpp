@@ -35,12 +35,20 @@ TEST_F(FdTableTest, numbers_beyond_the_table_are_nobodys)
     EXPECT_EQ(table.add(-1, uapi::FileId{1}).error(), Errno::mfile);
 }
 
-TEST_F(FdTableTest, after_a_fork_what_was_open_is_an_orphan)
+TEST_F(FdTableTest, in_a_child_files_have_the_numbers_that_they_are_given_or_are_orphans)
 {
-    ASSERT_TRUE(table.add(3, uapi::FileId{5}));
-    table.orphan_all();
-    EXPECT_EQ(table.owner(3), PINFOLD_ORPHAN);
-    EXPECT_TRUE(table.descriptors().empty());
+    constexpr auto kShared = uapi::FileId{5};
+    constexpr auto kNow = uapi::FileId{9};
+    ASSERT_TRUE(table.add(3, kShared));
+    ASSERT_TRUE(table.add(4, kShared));
+    ASSERT_TRUE(table.add(6, uapi::FileId{7}));
+    table.retain(kShared);  // for another process
+    table.rebind([&](uapi::FileId file) { return file == kShared ? kNow : uapi::FileId::none; });
+    EXPECT_EQ(table.owner(3), 9U);
+    EXPECT_EQ(table.owner(4), 9U);
+    EXPECT_EQ(table.owner(6), PINFOLD_ORPHAN);
+    EXPECT_FALSE(table.drop(kNow));
+    EXPECT_TRUE(table.drop(kNow));
 }
 
 TEST_F(FdTableTest, the_engines_own_descriptors_are_high_marked_and_unmarked_when_closed)

@@ -1,0 +1,111 @@
+// A process that uses open files of ours, as the owner sees it: a client that is reached by
+// messages. One thread serves it until its connection ends. What a call needs of the guest is asked
+// on that thread, while the guest waits for the answer; DMA reaches its memory at any time.
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <optional>
+#include <thread>
+#include <unordered_set>
+
+#include "base/kernel.hpp"
+#include "host/process.hpp"
+#include "host/remote_memory.hpp"
+#include "preload/wire.hpp"
+#include "uapi/call.hpp"
+
+namespace pinfold::preload {
+
+// What guests reach of the engine that owns the files.
+class Owner {
+public:
+    virtual ~Owner() = default;
+    virtual uapi::Reply guest_call(uapi::Client& client, uapi::Call const& call) = 0;
+    virtual Result<uapi::BarMapping> guest_map(uapi::FileId file, std::uint64_t offset,
+                                               std::uint64_t size, bool shared) = 0;
+    // The file that a descriptor, of this process now, shares its description with; none.
+    virtual uapi::FileId recognise(int fd) = 0;
+    // One holder more, one less.
+    virtual void hold(uapi::FileId file) = 0;
+    virtual void let_go(uapi::FileId file) = 0;
+    // A descriptor of `file` is on its way; has arrived.
+    virtual void departed(uapi::FileId file) = 0;
+    virtual void arrived(uapi::FileId file) = 0;
+    // A connection for one more guest, which holds the same files. EMFILE, ENOMEM.
+    using Holds = std::unordered_set<std::uint32_t>;  // FileIds
+    virtual Result<Connection> welcome(Holds holds) = 0;
+    // Returns when nothing is held any more by guests that have ended.
+    virtual void settle() = 0;
+    virtual PageSize host_page() const = 0;
+};
+
+// The guest's memory and limits. Outlives the guest: mappings name it.
+class RemoteProcess final : public host::Process, private host::LockedMemory::Source {
+public:
+    RemoteProcess(Connection const& connection, PageSize host_page);
+    ~RemoteProcess() override { mm_->end(); }
+
+    void introduce(host::Task const& task, UniqueFd memory);
+    // The guest is gone.
+    void end();
+
+    Result<> read(Vaddr from, std::span<std::byte> into) override;
+    Result<> write(Vaddr to, std::span<std::byte const> from) override;
+    Result<> fault_in(VaddrRange range, host::Intent intent) override;
+    std::shared_ptr<host::Mm> const& mm() override { return mm_; }
+    host::Task task() const override { return task_; }
+    std::byte* local(Vaddr vaddr) override;
+
+    // Asks the guest. EFAULT: it cannot be asked, for it does not wait for us.
+    Result<> ask(Message& message, UniqueFd& descriptor);
+
+private:
+    std::uint64_t limit_bytes() override;
+    std::uint64_t mlocked_bytes() override { return 0; }
+    host::LockCap lock_cap() override;
+    void refresh_limits();
+
+    Connection const& connection_;
+    std::thread::id const served_by_ = std::this_thread::get_id();
+    std::atomic<bool> ended_{false};
+    host::Task task_{};
+    std::unique_ptr<host::RemoteMemory> memory_;
+    std::uint64_t limit_ = 0;
+    host::LockCap cap_ = host::LockCap::no;
+    std::shared_ptr<host::Mm> mm_;
+};
+
+class Guest final : public uapi::Client {
+public:
+    // On the thread that will serve() it. `holds`: what the guest holds from the first.
+    Guest(Owner& owner, Connection connection, Owner::Holds holds);
+
+    // Until the connection ends; then what it holds is let go.
+    void serve();
+
+    // The process, which mappings may go on to name.
+    std::unique_ptr<RemoteProcess> leave_behind() { return std::move(process_); }
+
+    host::Process& process() override { return *process_; }
+    Result<uapi::FileId> file(int fd) override;
+    Result<UniqueFd> eventfd(int fd) override;
+    Result<int> install(uapi::FileId file) override;
+
+private:
+    Message answer_to(Message& message, UniqueFd& descriptor, int& with);
+    Message map(Message const& message, int& with);
+    bool holds(uapi::FileId file) const
+    {
+        return holds_.contains(static_cast<std::uint32_t>(file));
+    }
+    void take_hold(uapi::FileId file);
+
+    Owner& owner_;
+    Connection connection_;
+    Owner::Holds holds_;
+    std::unique_ptr<RemoteProcess> process_;
+    UniqueFd given_away_;  // sent with an answer, closed with the next
+};
+
+}  // namespace pinfold::preload
