@@ -10,8 +10,10 @@
 #include "iommu/observer.hpp"
 
 namespace pinfold::iommu {
-
-Domain::Domain(Iommu const& iommu) : iommu_{&iommu}, observer_{iommu.options().observer} {}
+Domain::Domain(Iommu const& iommu)
+    : iommu_{&iommu}, tag_{iommu.next_tag()}, observer_{iommu.options().observer}
+{
+}
 
 Domain::~Domain() { assert(endpoints_.empty()); }
 
@@ -86,12 +88,74 @@ void Domain::sync(Gather& gather)
 {
     auto const gathered = std::exchange(gather, {});
     if (gathered.empty()) return;
-    if (gathered.range) {
-        std::lock_guard const lock{endpoints_mutex_};
-        for (Endpoint* const endpoint : endpoints_) endpoint->iotlb().invalidate(*gathered.range);
-    }
-    wait_for_readers();
+    if (gathered.range) invalidate({*gathered.range, gathered.leaves, gathered.tables});
+    wait();
     release(gathered.retired);
+}
+
+void Domain::invalidate(Invalidation const& what)
+{
+    if (commands() != nullptr) tell_unit(what);
+    if (iommu_ != nullptr && iommu_->options().omit.invalidation) return;
+    std::lock_guard const lock{endpoints_mutex_};
+    for (Endpoint* const endpoint : endpoints_) endpoint->iotlb().invalidate(what);
+}
+
+// In the unit's own words, to the point where it says that it is done.
+void Domain::tell_unit(Invalidation const& what) const
+{
+    auto const issue = [this](Command const& command) { commands()->submit(command); };
+    switch (iommu_->options().model) {
+        case Model::vtd: vtd::invalidate(tag_, what, {}, issue); return vtd::wait(issue);
+        case Model::amdvi: amd::invalidate(tag_, what, issue); return amd::wait(issue);
+        case Model::smmuv3:
+            smmu::invalidate(tag_, what, {.granule = page_sizes().smallest()}, issue);
+            return smmu::wait(issue);
+        default: return;  // told before, or nothing to tell
+    }
+}
+
+void Domain::wait() const
+{
+    if (iommu_ == nullptr || !iommu_->options().omit.grace_period) wait_for_readers();
+}
+
+CommandQueue* Domain::commands() const
+{
+    return iommu_ == nullptr ? nullptr : iommu_->options().commands;
+}
+
+// Entries that were cached before ask nobody: they go.
+Result<> Domain::start_write_log(std::uint64_t most_blocks)
+{
+    if (log_owner_) return fail(Errno::busy);
+    log_owner_ = TRY(WriteLog::create(most_blocks));
+    log_ = log_owner_.get();
+    invalidate({aperture(), {}, false});
+    wait();
+    return {};
+}
+
+void Domain::stop_write_log()
+{
+    log_ = nullptr;
+    invalidate({aperture(), {}, false});
+    wait();
+    log_owner_.reset();
+}
+
+// Entries that know of a page as written would keep the next write to it from being noted.
+std::uint64_t Domain::take_written(IovaRange range, std::span<std::uint64_t> written)
+{
+    log_owner_->flip(range);
+    invalidate({range, {}, false});
+    wait();
+    return log_owner_->take(range, written);
+}
+
+void Domain::note_written(Iova iova, std::uint64_t size)
+{
+    if (WriteLog* const log = log_.load(std::memory_order_acquire)) log->mark(iova, size);
 }
 
 std::optional<Paddr> Domain::iova_to_phys(Iova iova) const

@@ -12,9 +12,12 @@
 #pragma once
 
 #include <array>
+#include <atomic>
 #include <cstdint>
+#include <memory>
 #include <mutex>
 #include <optional>
+#include <span>
 #include <string_view>
 #include <vector>
 
@@ -25,6 +28,8 @@
 #include "base/range.hpp"
 #include "base/result.hpp"
 #include "iommu/gather.hpp"
+#include "iommu/invalidation.hpp"
+#include "iommu/write_log.hpp"
 
 namespace pinfold::iommu {
 
@@ -98,6 +103,21 @@ public:
     // the most. nullopt: nothing is mapped at range.start. As for walk().
     virtual std::optional<Run> run(IovaRange range) const;
 
+    // An oracle of which pages devices write, whatever the tables can tell: from here on, and until
+    // it is stopped, each write that translates is noted. ENOMEM; EBUSY: it is on already. One
+    // thread at a time. REQUIRES: the caller is in no ReadSection, here and below.
+    Result<> start_write_log(std::uint64_t most_blocks = ~std::uint64_t{0});
+    void stop_write_log();
+    // Sets the bit of each 4 KiB page of `range` that a device has written since it was started or
+    // last taken, bit 0 for the first page; returns how many. Devices may go on. REQUIRES: it is
+    // on; `written` has room.
+    std::uint64_t take_written(IovaRange range, std::span<std::uint64_t> written);
+
+    // For Endpoint, inside a ReadSection: whether writes are noted, by the log or in the tables;
+    // and noting one, of bytes of one leaf that is mapped and may be written.
+    bool notes_writes() const { return log_.load(std::memory_order_acquire) != nullptr; }
+    void note_written(Iova iova, std::uint64_t size);
+
     // For Endpoint: whose IOTLB sync() invalidates.
     void add(Endpoint& endpoint);
     void remove(Endpoint& endpoint);
@@ -123,16 +143,26 @@ protected:
     // a time, which is looked up before.
     std::uint64_t leaf_by_leaf(Iova iova, std::uint64_t size, Runs& removed,
                                FunctionRef<std::uint64_t(Iova, std::uint64_t)> unmap) const;
+    // For back ends whose unit is told of each mapping by a request; nullptr: nobody listens.
+    CommandQueue* commands() const;
+    DomainTag tag() const { return tag_; }
+
     // What gather.retired names, which this back end took out of its tree, may be freed now.
     virtual void release(Retired retired) = 0;
 
 private:
     std::uint64_t unmap(Iova iova, std::uint64_t size, Gather& gather, Runs* removed);
+    void invalidate(Invalidation const& what);
+    void tell_unit(Invalidation const& what) const;
+    void wait() const;
 
     Iommu const* iommu_ = nullptr;
+    DomainTag tag_ = 0;
     Observer* observer_ = nullptr;  // nullptr: nobody watches
     std::mutex endpoints_mutex_;
     std::vector<Endpoint*> endpoints_;
+    std::unique_ptr<WriteLog> log_owner_;
+    std::atomic<WriteLog*> log_{nullptr};
 };
 
 }  // namespace pinfold::iommu

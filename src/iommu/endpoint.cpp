@@ -43,27 +43,19 @@ void Endpoint::switch_to(Domain* domain)
     iotlb_.invalidate_all();
 }
 
-std::optional<Endpoint::Segment> Endpoint::translate(Iova iova, Access access)
+std::optional<Endpoint::Segment> Endpoint::translate_slowly(Iova iova, std::uint64_t size,
+                                                            Access access)
 {
     // Before the domain is looked at: what is filled under this generation was walked under it.
     std::uint64_t const generation = iotlb_.generation();
-    Domain const* const domain = this->domain();
+    Domain* const domain = this->domain();
     if (domain == nullptr) {
         record(iova, access, FaultReason::blocked);
         return std::nullopt;
     }
-    // A cached right that does not suffice is no fault yet: the table decides.
-    auto const hit = iotlb_.lookup(iova);
-    if (hit && allows(hit->prot, access)) return Segment{hit->paddr, hit->size};
-    return walk(*domain, iova, access, generation);
-}
-
-std::optional<Endpoint::Segment> Endpoint::walk(Domain const& domain, Iova iova, Access access,
-                                                std::uint64_t generation)
-{
-    auto const leaf = domain.walk(iova);
+    auto const leaf = domain->walk(iova);
     if (!leaf) {
-        bool const inside = domain.aperture().contains(iova);
+        bool const inside = domain->aperture().contains(iova);
         record(iova, access, inside ? FaultReason::not_mapped : FaultReason::address_width);
         return std::nullopt;
     }
@@ -71,8 +63,47 @@ std::optional<Endpoint::Segment> Endpoint::walk(Domain const& domain, Iova iova,
         record(iova, access, FaultReason::no_permission);
         return std::nullopt;
     }
-    iotlb_.fill(iova, leaf->iova, leaf->paddr, leaf->prot, generation);
-    return Segment{leaf->paddr + (iova - leaf->iova.start), leaf->iova.last - iova + 1};
+    Segment const segment{leaf->paddr + (iova - leaf->iova.start),
+                          std::min(leaf->iova.last - iova, size - 1) + 1};
+    // Bytes that are written are noted before they are.
+    auto written = Iotlb::Written::unasked;
+    if (domain->notes_writes()) {
+        written = access == Access::write ? Iotlb::Written::yes : Iotlb::Written::no;
+        if (access == Access::write) domain->note_written(iova, segment.size);
+    }
+    iotlb_.fill(iova, leaf->iova, leaf->paddr, leaf->prot, written, generation);
+    return segment;
+}
+
+// False: there is no domain any more.
+bool Endpoint::note_more(Iova iova, std::uint64_t size)
+{
+    Domain* const domain = this->domain();
+    if (domain == nullptr) return false;
+    domain->note_written(iova, size);
+    return true;
+}
+
+Endpoint::Gathered Endpoint::gather(IovaRange range, Access access, std::span<Segment> into)
+{
+    Gathered gathered{0, 0, false};
+    std::uint64_t const most = range.last - range.start;  // bytes but one: the whole space fits
+    for (Iova at = range.start;;) {
+        std::uint64_t const left = most - gathered.bytes;
+        auto const segment = translate(at, std::max(left + 1, left), access);
+        gathered.faulted = !segment.has_value();
+        if (!segment) return gathered;
+        Segment* const before = gathered.segments == 0 ? nullptr : &into[gathered.segments - 1];
+        if (before != nullptr && before->paddr.raw() + before->size == segment->paddr.raw())
+            before->size += segment->size;
+        else if (gathered.segments == into.size())
+            return gathered;
+        else
+            into[gathered.segments++] = *segment;
+        gathered.bytes += segment->size;
+        if (segment->size > left) return gathered;
+        at = at + segment->size;
+    }
 }
 
 void Endpoint::record(Iova iova, Access access, FaultReason reason)

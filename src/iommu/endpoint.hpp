@@ -7,10 +7,13 @@
 // through the old domain is under way. The Iommu outlives its endpoints; a domain may go first.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 
 #include "base/address.hpp"
@@ -42,14 +45,38 @@ public:
     Result<> attach(Domain& domain);
     void block();
 
-    // One step of an access: where `iova` leads, and how many bytes from there are contiguous (to
-    // the end of the leaf). nullopt: the access faults; the fault is recorded. REQUIRES: inside a
-    // ReadSection, in which the result is used.
+    // One step of an access of `size` bytes: where `iova` leads, and how many of the bytes are
+    // contiguous from there (to the end of the leaf at most). What a write leads to counts as
+    // written. nullopt: the access faults; the fault is recorded. REQUIRES: inside a ReadSection,
+    // in which the result is used; size is not 0 and nothing wraps.
     struct Segment {
         Paddr paddr;
         std::uint64_t size;
+
+        bool operator==(Segment const&) const = default;
     };
-    std::optional<Segment> translate(Iova iova, Access access);
+    std::optional<Segment> translate(Iova iova, std::uint64_t size, Access access)
+    {
+        auto const hit = iotlb_.lookup(iova);
+        // A cached right that does not suffice is no fault yet: the table decides.
+        if (!hit || !allows(hit->prot, access)) [[unlikely]]
+            return translate_slowly(iova, size, access);
+        Segment const segment{hit->paddr, std::min(hit->size, size)};
+        if (access == Access::read || segment.size <= hit->noted) return segment;
+        // Of a page that is noted, the leaf is too, but not the pages behind it.
+        if (hit->noted != 0 && note_more(iova, segment.size)) return segment;
+        return translate_slowly(iova, size, access);
+    }
+
+    // The segments of a whole range, merged where they are contiguous, as many as `into` has room
+    // for. Stops where an access faults, which is recorded: what lies before is good. REQUIRES: as
+    // translate().
+    struct Gathered {
+        std::size_t segments;
+        std::uint64_t bytes;  // in them
+        bool faulted;         // the byte behind them
+    };
+    Gathered gather(IovaRange range, Access access, std::span<Segment> into);
 
     FaultLog& faults() { return faults_; }
     Iotlb& iotlb() { return iotlb_; }
@@ -58,8 +85,8 @@ private:
     friend class Domain;  // detach_endpoints()
 
     void switch_to(Domain* domain);
-    std::optional<Segment> walk(Domain const& domain, Iova iova, Access access,
-                                std::uint64_t generation);
+    bool note_more(Iova iova, std::uint64_t size);
+    std::optional<Segment> translate_slowly(Iova iova, std::uint64_t size, Access access);
     void record(Iova iova, Access access, FaultReason reason);
 
     Iommu& iommu_;

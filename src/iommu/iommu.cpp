@@ -1,6 +1,7 @@
 #include "iommu/iommu.hpp"
 
 #include <algorithm>
+#include <atomic>
 #include <utility>
 
 #include "iommu/model.hpp"
@@ -34,13 +35,14 @@ struct Iommu::Impl {
     Options options;
     ModelRules const* rules;
     std::shared_ptr<pagetable::TableMemory> memory;  // nullptr: this model has no tables
+    std::atomic<DomainTag> last_tag{0};
 };
 
 Result<std::unique_ptr<Iommu>> Iommu::create(Options options)
 {
     ModelRules const& rules = rules_of(options.model);
     if (!are_ranges(options.reserved) || !rules.possible(options)) return fail(Errno::inval);
-    auto impl = std::make_unique<Impl>(std::move(options), &rules, nullptr);
+    auto impl = std::make_unique<Impl>(std::move(options), &rules, nullptr, DomainTag{0});
     if (auto const page = rules.table_page(impl->options))
         impl->memory = TRY(pagetable::TableMemory::create(*page, impl->options.table_budget));
     return std::unique_ptr<Iommu>{new Iommu{std::move(impl)}};
@@ -57,6 +59,13 @@ std::vector<ReservedRegion> const& Iommu::reserved_regions() const
 }
 
 unsigned Iommu::paddr_bits() const { return impl_->rules->paddr_bits(impl_->options); }
+
+// 0 is the tag of no domain.
+DomainTag Iommu::next_tag() const
+{
+    DomainTag const tag = ++impl_->last_tag;
+    return tag != 0 ? tag : next_tag();
+}
 
 Result<std::unique_ptr<Domain>> Iommu::create_domain()
 {

@@ -1,5 +1,5 @@
 // One IOMMU unit: what it offers (page sizes, width, reserved regions) and the domains it makes.
-// Thread safe after construction: nothing changes.
+// Thread safe.
 #pragma once
 
 #include <cstdint>
@@ -55,6 +55,14 @@ public:
         unsigned paddr_width = 48;
         // Told of the map and unmap calls of all domains. nullptr: nobody is. Outlives the Iommu.
         Observer* observer = nullptr;
+        // Gets the commands that the unit would be given. nullptr: nobody does. Outlives the Iommu.
+        CommandQueue* commands = nullptr;
+        // What Domain::sync() leaves out: for tests that prove that others would notice.
+        struct Omit {
+            bool invalidation = false;
+            bool grace_period = false;
+        };
+        Omit omit{};
     };
     // EINVAL: the model cannot have that width or those page sizes, or a reserved region is no
     // range. vtd: 30 to 57 bits, a subset of 4K|2M|1G with 4K in it. amdvi: 32 to 64 bits, any
@@ -70,6 +78,9 @@ public:
     std::vector<ReservedRegion> const& reserved_regions() const;
     // How wide a paddr its domains can hold.
     unsigned paddr_bits() const;
+
+    // Each domain's own, until 65535 have been made.
+    DomainTag next_tag() const;
 
     // iommu_domain_alloc(). ENOMEM. The Iommu outlives its domains.
     Result<std::unique_ptr<Domain>> create_domain();

@@ -2,11 +2,20 @@
 
 namespace pinfold::iommu {
 
+std::uint64_t Iotlb::bits(Written written)
+{
+    if (written == Written::unasked) return kUnasked;
+    return written == Written::yes ? kWritten : 0;
+}
+
 // A fill takes the slot and then looks at the generation; an invalidation raises the generation and
 // then looks at the slots. Both orders are sequentially consistent, so at least one of the two sees
 // the other: the fill drops its entry, or the invalidation waits for it and removes it.
-void Iotlb::fill(Iova iova, IovaRange leaf, Paddr paddr, Prot prot, std::uint64_t generation)
+void Iotlb::fill(Iova iova, IovaRange leaf, Paddr paddr, Prot prot, Written written,
+                 std::uint64_t generation)
 {
+    // Not an atomic increment: a lost count costs less than a locked instruction.
+    misses_.store(misses_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
     Slot& slot = slots_[index(iova)];
     std::uint64_t sequence = slot.sequence.load();
     if ((sequence & 1) != 0 || !slot.sequence.compare_exchange_strong(sequence, sequence + 1))
@@ -16,29 +25,41 @@ void Iotlb::fill(Iova iova, IovaRange leaf, Paddr paddr, Prot prot, std::uint64_
         // The page that was asked for, or what of it lies in the leaf.
         Iova const page{iova.raw() & ~kPageMask};
         if (leaf.contains(page))
-            write(slot, page.raw() | kValid | static_cast<std::uint64_t>(prot),
+            write(slot, page.raw() | kValid | bits(written) | static_cast<std::uint64_t>(prot),
                   (paddr + (page - leaf.start)).raw(), leaf.last.raw());
     }
     slot.sequence.store(sequence + 2);
 }
 
-void Iotlb::invalidate(IovaRange range)
+// An entry of a page outside of what the leaves cover cannot reach into the range.
+void Iotlb::invalidate(Invalidation const& what)
 {
     generation_.fetch_add(1);
-    for (Slot& slot : slots_) {
-        std::uint64_t sequence = slot.sequence.load();
-        while ((sequence & 1) != 0) sequence = slot.sequence.load();
-        if (!overlaps(slot.tag.load(), slot.last.load(), range)) continue;
-
-        // A fill that comes in between has seen the new generation, and drops its entry.
-        while ((sequence & 1) != 0 || !slot.sequence.compare_exchange_weak(sequence, sequence + 1))
-            sequence = slot.sequence.load();
-        write(slot, 0, 0, 0);
-        slot.sequence.store(sequence + 2);
+    auto const [start, last] = what.covered();
+    std::uint64_t const first = start.raw() >> k4K.lg2();
+    std::uint64_t const more = (last.raw() >> k4K.lg2()) - first;
+    if (more >= kEntries) {
+        for (Slot& slot : slots_) drop(slot, what.range);
+        return;
     }
+    for (std::uint64_t i = 0; i <= more; ++i) drop(slots_[(first + i) % kEntries], what.range);
 }
 
-void Iotlb::invalidate_all() { invalidate({Iova{0}, Iova{~std::uint64_t{0}}}); }
+void Iotlb::invalidate_all() { invalidate({{Iova{0}, Iova{~std::uint64_t{0}}}, {}, true}); }
+
+// Takes what the slot holds away if it overlaps `range`.
+void Iotlb::drop(Slot& slot, IovaRange range)
+{
+    std::uint64_t sequence = slot.sequence.load();
+    while ((sequence & 1) != 0) sequence = slot.sequence.load();
+    if (!overlaps(slot.tag.load(), slot.last.load(), range)) return;
+
+    // A fill that comes in between has seen the new generation, and drops its entry.
+    while ((sequence & 1) != 0 || !slot.sequence.compare_exchange_weak(sequence, sequence + 1))
+        sequence = slot.sequence.load();
+    write(slot, 0, 0, 0);
+    slot.sequence.store(sequence + 2);
+}
 
 // Whether what the slot holds, from its page to the end of the leaf, is touched by `range`.
 bool Iotlb::overlaps(std::uint64_t tag, std::uint64_t last, IovaRange range)

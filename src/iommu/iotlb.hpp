@@ -1,7 +1,8 @@
 // A device's translation cache: direct mapped, one entry per 4 KiB page of IOVA, read without
 // locks. It keeps what it has until it is told to let go: whoever changes a live translation
 // invalidates and then waits for the readers (ReadSection), as hardware's invalidation waits for
-// completion. Misses are not cached.
+// completion. Misses are not cached. As in hardware, an entry knows whether its page has been
+// noted as written, so that the next write need not note it again.
 //
 // Thread safety: lookup() and fill() from any thread inside a ReadSection, invalidate() from any
 // thread.
@@ -17,6 +18,7 @@
 #include "base/page_size.hpp"
 #include "base/prot.hpp"
 #include "base/range.hpp"
+#include "iommu/invalidation.hpp"
 
 namespace pinfold::iommu {
 
@@ -26,26 +28,29 @@ public:
         Paddr paddr;         // of the page that the lookup asked for, with the offset in it
         std::uint64_t size;  // contiguous bytes from there on, within the cached leaf
         Prot prot;
+        std::uint64_t noted;  // bytes from there on that count as written already, or ever
     };
 
     static constexpr unsigned kEntries = 256;
 
     std::optional<Entry> lookup(Iova iova) const;
+    // What a fill knows of the writes to its page. `unasked`: nobody wants to know.
+    enum class Written : std::uint8_t { no, yes, unasked };
     // `leaf` is the whole leaf that a walk found, `paddr` where leaf.start leads. `generation` is
     // generation() as it was before the walk: a fill that raced with an invalidation is dropped.
-    void fill(Iova iova, IovaRange leaf, Paddr paddr, Prot prot, std::uint64_t generation);
+    void fill(Iova iova, IovaRange leaf, Paddr paddr, Prot prot, Written written,
+              std::uint64_t generation);
     std::uint64_t generation() const { return generation_.load(); }
 
-    void invalidate(IovaRange range);
+    void invalidate(Invalidation const& what);
     void invalidate_all();
 
-    // Of lookups. About right only when several threads look up at once.
-    std::uint64_t hits() const { return hits_.load(std::memory_order_relaxed); }
+    // Fills that were asked for. About right only when several threads fill at once.
     std::uint64_t misses() const { return misses_.load(std::memory_order_relaxed); }
 
 private:
     // A seqlock: odd while somebody writes, and a reader that saw it change has a miss. `tag` is
-    // the page's IOVA, kValid and the prot; 0 is an empty slot.
+    // the page's IOVA, kValid, what is Written and the prot; 0 is an empty slot.
     struct alignas(32) Slot {
         std::atomic<std::uint64_t> sequence{0};
         std::atomic<std::uint64_t> tag{0};
@@ -55,16 +60,18 @@ private:
     static constexpr std::uint64_t kPageMask = k4K.mask();
     static constexpr std::uint64_t kProtMask = 3;
     static constexpr std::uint64_t kValid = 4;
+    static constexpr std::uint64_t kWritten = 8;
+    static constexpr std::uint64_t kUnasked = 16;
 
+    static std::uint64_t bits(Written written);
+    static void drop(Slot& slot, IovaRange range);
     static std::size_t index(Iova iova) { return (iova.raw() >> k4K.lg2()) % kEntries; }
     static bool overlaps(std::uint64_t tag, std::uint64_t last, IovaRange range);
     static void write(Slot& slot, std::uint64_t tag, std::uint64_t raw_paddr, std::uint64_t last);
-    static void count(std::atomic<std::uint64_t>& counter);
 
     std::array<Slot, kEntries> slots_;
     std::atomic<std::uint64_t> generation_{0};
-    mutable std::atomic<std::uint64_t> hits_{0};
-    mutable std::atomic<std::uint64_t> misses_{0};
+    std::atomic<std::uint64_t> misses_{0};
 };
 
 // One load for each word, then the sequence again: acquire keeps that order, and costs nothing on
@@ -80,18 +87,13 @@ inline std::optional<Iotlb::Entry> Iotlb::lookup(Iova iova) const
         (sequence & 1) == 0 && slot.sequence.load(std::memory_order_relaxed) == sequence;
 
     std::uint64_t const offset = iova.raw() & kPageMask;
-    if (!whole || (tag & ~kProtMask) != ((iova.raw() - offset) | kValid)) {
-        count(misses_);
+    if (!whole || (tag & ~(kProtMask | kWritten | kUnasked)) != ((iova.raw() - offset) | kValid))
         return std::nullopt;
-    }
-    count(hits_);
-    return Entry{Paddr{paddr + offset}, last - iova.raw() + 1, static_cast<Prot>(tag & kProtMask)};
-}
-
-// Not an atomic increment: a lost count costs less than a locked instruction on each access.
-inline void Iotlb::count(std::atomic<std::uint64_t>& counter)
-{
-    counter.store(counter.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+    std::uint64_t const size = last - iova.raw() + 1;
+    std::uint64_t const noted = (tag & kUnasked) != 0   ? size
+                                : (tag & kWritten) != 0 ? k4K.bytes() - offset
+                                                        : 0;
+    return Entry{Paddr{paddr + offset}, size, static_cast<Prot>(tag & kProtMask), noted};
 }
 
 }  // namespace pinfold::iommu

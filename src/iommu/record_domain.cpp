@@ -31,9 +31,18 @@ Result<> RecordDomain::map_range(Iova iova, Paddr paddr, std::uint64_t size, Pro
         Paddr const there = paddr + mapped;
         std::uint64_t const bytes = driver_round(page_sizes_, here, there, size - mapped);
         TRY(records_.map({here, here + (bytes - 1)}, there, prot));
+        tell([&](Issue issue) {
+            virtio::map(tag(), {here, here + (bytes - 1)}, there, prot, issue);
+        });
         mapped += bytes;
     }
     return {};
+}
+
+void RecordDomain::tell(FunctionRef<void(Issue)> request) const
+{
+    if (commands() != nullptr)
+        request([&](Command const& command) { commands()->submit(command); });
 }
 
 // Rule X-11: a call that finds less than it asks for forgets what it found, and ends the unmap
@@ -51,6 +60,7 @@ std::uint64_t RecordDomain::unmap_range(Iova iova, std::uint64_t size, Gather& g
         std::uint64_t const bytes =
             driver_round(page_sizes_, here, Paddr{here.raw()}, size - unmapped);
         auto const removed = records_.unmap({here, here + (bytes - 1)}, told);
+        tell([&](Issue issue) { virtio::unmap(tag(), {here, here + (bytes - 1)}, issue); });
         if (removed.bytes != 0) gather.add({here, removed.last});
         if (removed.bytes < bytes) break;
         unmapped += removed.bytes;

@@ -28,6 +28,8 @@ protected:
     void release(Retired) override {}
 
 private:
+    void tell(FunctionRef<void(Issue)> request) const;
+
     IovaRange aperture_;
     PageSizes page_sizes_;
     Records records_;

@@ -106,7 +106,7 @@ DmaPort::Stop DmaPort::copy_some(Iova iova, std::byte* bytes, std::uint64_t size
 // One step of the walk: at most `size` bytes, to the end of the leaf or of the host page.
 DmaPort::Stop DmaPort::find(Iova iova, std::uint64_t size, Access access, Place& place)
 {
-    auto const segment = endpoint_.translate(iova, access);
+    auto const segment = endpoint_.translate(iova, size, access);
     if (!segment) return Stop::faulted;
     std::byte* const at = memory_.at(segment->paddr);
     if (at == nullptr) {

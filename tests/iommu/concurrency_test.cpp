@@ -44,7 +44,7 @@ TEST_P(Concurrency, sync_waits_for_the_access_that_uses_the_old_translation)
     bool synced_too_early = false;
     std::thread device{[&] {
         ReadSection const section;
-        EXPECT_TRUE(unit.endpoint->translate(Iova{0}, Access::read));
+        EXPECT_TRUE(unit.endpoint->translate(Iova{0}, 1, Access::read));
         inside = true;
         std::this_thread::sleep_for(std::chrono::milliseconds{50});
         synced_too_early = synced;
@@ -74,7 +74,7 @@ TEST_P(Concurrency, every_way_out_of_a_domain_waits_for_the_access_under_way)
         bool left_too_early = false;
         std::thread device{[&] {
             ReadSection const section;
-            EXPECT_TRUE(unit.endpoint->translate(Iova{0}, Access::read));
+            EXPECT_TRUE(unit.endpoint->translate(Iova{0}, 1, Access::read));
             inside = true;
             std::this_thread::sleep_for(std::chrono::milliseconds{50});
             left_too_early = left;
@@ -105,7 +105,8 @@ TEST_P(Concurrency, a_dead_translation_is_never_used)
             page = (page + 1) % kPages;
             ReadSection const section;
             std::uint64_t const dead = last_dead;
-            auto const segment = unit.endpoint->translate(Iova{start + page * kPage}, Access::read);
+            auto const segment =
+                unit.endpoint->translate(Iova{start + page * kPage}, 1, Access::read);
             if (!segment) continue;
             ++found;
             std::uint64_t const number = segment->paddr.raw() / (kPages * kPage);
@@ -180,7 +181,7 @@ TEST_P(Concurrency, an_attach_is_complete_when_it_returns)
         while (!stop) {
             ReadSection const section;
             std::uint64_t const before = settled;
-            auto const segment = unit.endpoint->translate(Iova{0}, Access::read);
+            auto const segment = unit.endpoint->translate(Iova{0}, 1, Access::read);
             if (!segment || (before != 0 && before == settled && segment->paddr.raw() != before))
                 ++wrong;
         }

@@ -35,7 +35,7 @@ TEST(Endpoint, an_access_leads_into_the_leaf_and_to_its_end)
             EXPECT_EQ(segment->paddr, Paddr{4 * k2MBytes + 0x1234});
             EXPECT_EQ(segment->size, k2MBytes - 0x1234);
         }
-        EXPECT_EQ(unit.endpoint->iotlb().hits(), 1);
+        EXPECT_EQ(unit.endpoint->iotlb().misses(), 1);
         EXPECT_EQ(unit.endpoint->faults().count(), 0);
     }
 }
@@ -75,7 +75,7 @@ TEST(Endpoint, a_changed_word_counts_after_the_invalidation_and_not_before)
     EXPECT_EQ(unit.read(0x7000), 0x5000);
     unit.word(0x7000) = 0x9000 | 3;
     EXPECT_EQ(unit.read(0x7000), 0x5000);
-    unit.endpoint->iotlb().invalidate({Iova{0x7000}, Iova{0x7fff}});
+    unit.endpoint->iotlb().invalidate({{Iova{0x7000}, Iova{0x7fff}}, {}, false});
     EXPECT_EQ(unit.read(0x7000), 0x9000);
     unit.word(0x7000) = 0;
     EXPECT_EQ(unit.read(0x7000), 0x9000);
@@ -101,7 +101,7 @@ TEST(Endpoint, an_unmap_reaches_every_endpoint_of_the_domain)
     ASSERT_TRUE(unit.map(0, 0x5000, kPage));
     auto const second_finds = [&] {
         ReadSection const section;
-        return second.translate(Iova{0}, Access::read).has_value();
+        return second.translate(Iova{0}, 1, Access::read).has_value();
     };
     EXPECT_EQ(unit.read(0), 0x5000);
     EXPECT_TRUE(second_finds());

@@ -1,6 +1,7 @@
 // One IOMMU, one domain and one endpoint, for tests.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <memory>
 #include <utility>
@@ -32,10 +33,11 @@ struct Unit {
         domain->sync(gather);
         return bytes;
     }
+    // Of as many bytes as there may be.
     std::optional<Endpoint::Segment> access(std::uint64_t iova, Access access)
     {
         ReadSection const section;
-        return endpoint->translate(Iova{iova}, access);
+        return endpoint->translate(Iova{iova}, std::max(~iova, std::uint64_t{1}), access);
     }
     // Where a read leads; 0: it faults.
     std::uint64_t read(std::uint64_t iova)

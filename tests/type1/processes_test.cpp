@@ -73,7 +73,7 @@ TEST(DeviceSide, a_cached_translation_ends_with_the_unmap)
     Buffer const buffer{1, k4K};
     auto const leads = [&] {
         ReadSection const section;
-        return bench.unit.first.translate(Iova{kI}, Access::read).has_value();
+        return bench.unit.first.translate(Iova{kI}, 1, Access::read).has_value();
     };
     EXPECT_FALSE(leads());
     EXPECT_TRUE(bench.map(kI, buffer.vaddr(), 0x1000));
@@ -95,7 +95,7 @@ TEST(DeviceSide, no_access_meets_a_frame_that_has_been_let_go)
         for (std::uint64_t i = 0; !stop; ++i) {
             ReadSection const section;
             auto const there =
-                bench.unit.first.translate(Iova{kI + i * 0x1000 % 0x258000}, Access::read);
+                bench.unit.first.translate(Iova{kI + i * 0x1000 % 0x258000}, 1, Access::read);
             if (!there) continue;
             ++hits;
             if (bench.memory.at(there->paddr) == nullptr) ++lost;

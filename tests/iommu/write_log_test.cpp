@@ -1,0 +1,204 @@
+#include "iommu/write_log.hpp"
+
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <cstdio>
+#include <cstdlib>
+#include <random>
+#include <set>
+#include <thread>
+#include <vector>
+
+#include "iommu/unit.hpp"
+
+namespace pinfold::iommu {
+namespace {
+
+constexpr std::uint64_t kPage = 0x1000;
+constexpr std::uint64_t k2MBytes = 0x200000;
+constexpr std::uint64_t kBlock = std::uint64_t{1} << 30;
+
+constexpr IovaRange range(std::uint64_t start, std::uint64_t size)
+{
+    return {Iova{start}, Iova{start + (size - 1)}};
+}
+
+// The iovas of the pages that are taken.
+std::vector<std::uint64_t> take(WriteLog& log, IovaRange range)
+{
+    log.flip(range);
+    wait_for_readers();
+    std::uint64_t const first = range.start.raw() / kPage;
+    std::uint64_t const count = range.last.raw() / kPage - first + 1;
+    std::vector<std::uint64_t> bits((count + 63) / 64);
+    std::uint64_t const pages = log.take(range, bits);
+    std::vector<std::uint64_t> iovas;
+    for (std::uint64_t i = 0; i < count; ++i)
+        if ((bits[i / 64] >> i % 64) % 2 == 1) iovas.push_back((first + i) * kPage);
+    EXPECT_EQ(pages, iovas.size());
+    return iovas;
+}
+
+using Pages = std::vector<std::uint64_t>;
+
+TEST(WriteLog, gives_what_was_marked_once)
+{
+    auto const log = WriteLog::create().value();
+    log->mark(Iova{0x5123}, 1);
+    log->mark(Iova{0x7fff}, 2);
+    EXPECT_EQ(take(*log, range(0, 64 * kPage)), (Pages{0x5000, 0x7000, 0x8000}));
+    EXPECT_EQ(take(*log, range(0, 64 * kPage)), Pages{});
+    log->mark(Iova{0x5000}, kPage);
+    EXPECT_EQ(take(*log, range(0, 64 * kPage)), Pages{0x5000});
+}
+
+TEST(WriteLog, knows_every_address)
+{
+    auto const log = WriteLog::create().value();
+    std::uint64_t const top = ~std::uint64_t{0} - kPage + 1;
+    for (std::uint64_t const iova : {std::uint64_t{0}, kBlock - kPage, std::uint64_t{1} << 47, top})
+        log->mark(Iova{iova}, kPage);
+    log->mark(Iova{4 * kBlock - kPage}, 2 * kPage);  // in two blocks
+    EXPECT_EQ(take(*log, range(0, kPage)), Pages{0});
+    EXPECT_EQ(take(*log, range(kBlock - kPage, 8 * kPage)), Pages{kBlock - kPage});
+    EXPECT_EQ(take(*log, range((std::uint64_t{1} << 47) - kPage, 3 * kPage)),
+              Pages{std::uint64_t{1} << 47});
+    EXPECT_EQ(take(*log, range(top - kPage, 2 * kPage)), Pages{top});
+    EXPECT_EQ(take(*log, range(3 * kBlock, 2 * kBlock)), (Pages{4 * kBlock - kPage, 4 * kBlock}));
+}
+
+// Ranges that cut words and blocks, in any order, beside a set of pages.
+TEST(WriteLog, agrees_with_a_set)
+{
+    char const* const given = std::getenv("PINFOLD_SEED");
+    std::uint64_t const seed =
+        given != nullptr ? std::strtoull(given, nullptr, 0) : std::random_device{}();
+    std::printf("PINFOLD_SEED=%llu\n", static_cast<unsigned long long>(seed));
+    std::mt19937_64 random{seed};
+    std::uint64_t const start = kBlock - 300 * kPage;
+    auto const log = WriteLog::create().value();
+    std::set<std::uint64_t> model;
+    for (int step = 0; step < 3'000; ++step) {
+        std::uint64_t const page = random() % 600;
+        std::uint64_t const pages = 1 + random() % 150;
+        if (random() % 3 != 0) {
+            log->mark(Iova{start + page * kPage + random() % kPage},
+                      (pages - 1) * kPage + 1);  // may touch one page more
+            continue;
+        }
+        (void)take(*log, range(start + page * kPage, pages * kPage));
+    }
+    // From here on the model knows: everything is clean.
+    (void)take(*log, range(0, 2 * kBlock));
+    (void)take(*log, range(0, 2 * kBlock));
+    for (int step = 0; step < 3'000; ++step) {
+        std::uint64_t const page = random() % 600;
+        std::uint64_t const pages = 1 + random() % 150;
+        if (random() % 3 != 0) {
+            log->mark(Iova{start + page * kPage}, pages * kPage);
+            for (std::uint64_t i = page; i < page + pages; ++i) model.insert(start + i * kPage);
+            continue;
+        }
+        Pages expected;
+        for (std::uint64_t i = page; i < page + pages; ++i)
+            if (model.erase(start + i * kPage) != 0) expected.push_back(start + i * kPage);
+        ASSERT_EQ(take(*log, range(start + page * kPage, pages * kPage)), expected);
+    }
+}
+
+TEST(WriteLog, what_there_was_no_memory_for_counts_as_written)
+{
+    auto const log = WriteLog::create(1).value();
+    log->mark(Iova{0x5000}, kPage);
+    log->mark(Iova{kBlock + 0x5000}, kPage);
+    EXPECT_EQ(take(*log, range(0, 16 * kPage)), Pages{0x5000});
+    EXPECT_EQ(take(*log, range(kBlock, 4 * kPage)).size(), 4);
+    EXPECT_EQ(take(*log, range(kBlock, 4 * kPage)).size(), 0);
+}
+
+struct Logged : Unit {
+    explicit Logged(Iommu::Options options) : Unit{std::move(options)}
+    {
+        EXPECT_TRUE(endpoint->attach(*domain));
+    }
+    bool write(std::uint64_t iova, std::uint64_t size)
+    {
+        ReadSection const section;
+        return endpoint->translate(Iova{iova}, size, Access::write).has_value();
+    }
+    std::uint64_t taken(std::uint64_t iova, std::uint64_t pages)
+    {
+        std::vector<std::uint64_t> bits((pages + 63) / 64);
+        domain->take_written(range(iova, pages * kPage), bits);
+        return bits[0];
+    }
+};
+
+TEST(DomainWriteLog, knows_of_each_write_and_of_nothing_else)
+{
+    for (auto const& options : each_model()) {
+        Logged unit{options};
+        ASSERT_TRUE(unit.map(0, 4 * k2MBytes, k2MBytes));
+        ASSERT_TRUE(unit.map(k2MBytes, 8 * k2MBytes, kPage, Prot::read));
+        EXPECT_TRUE(unit.write(0x1000, 1));  // cached before the log is on
+        ASSERT_TRUE(unit.domain->start_write_log());
+        EXPECT_EQ(unit.domain->start_write_log(), fail(Errno::busy));
+        EXPECT_EQ(unit.taken(0, 64), 0);
+
+        EXPECT_NE(unit.read(0x2000), 0);
+        EXPECT_FALSE(unit.write(k2MBytes, 1));  // a fault writes nothing
+        for (int again = 0; again < 3; ++again) EXPECT_TRUE(unit.write(0x1fff, 1));
+        EXPECT_TRUE(unit.write(0x2000, 1));  // after the read has cached it
+        EXPECT_TRUE(unit.write(0x4000, 1));
+        EXPECT_TRUE(unit.write(0x4800, 0x2000));  // beyond the page that is known
+        EXPECT_EQ(unit.taken(0, 64), 0b111'0110);
+
+        EXPECT_TRUE(unit.write(0x4000, 1));  // was known as written until it was taken
+        EXPECT_EQ(unit.taken(0, 64), 0b001'0000);
+        unit.domain->stop_write_log();
+        EXPECT_TRUE(unit.write(0x4000, 1));
+        ASSERT_TRUE(unit.domain->start_write_log());
+        EXPECT_EQ(unit.taken(0, 64), 0);
+    }
+}
+
+// Each write is counted in a take after it, at the latest in the last.
+TEST(DomainWriteLog, loses_nothing_while_it_is_taken)
+{
+    Logged unit{{}};
+    constexpr std::uint64_t kPages = 128;
+    ASSERT_TRUE(unit.map(0, 4 * k2MBytes, kPages * kPage));
+    ASSERT_TRUE(unit.domain->start_write_log());
+    std::atomic<std::uint64_t> turn{1};
+    std::vector<std::atomic<std::uint64_t>> written(kPages);  // the last turn begun with a write
+    std::atomic<bool> stop{false};
+    std::thread device{[&] {
+        for (std::uint64_t page = 0; !stop; page = (page + 37) % kPages) {
+            ReadSection const section;
+            std::uint64_t const now = turn;
+            if (!unit.endpoint->translate(Iova{page * kPage}, 8, Access::write)) continue;
+            written[page] = now;  // the bytes are there
+        }
+    }};
+    std::uint64_t lost = 0;
+    for (int round = 0; round < 2'000; ++round) {
+        std::uint64_t const now = turn;
+        std::vector<std::uint64_t> before(kPages);
+        for (std::uint64_t page = 0; page < kPages; ++page) before[page] = written[page];
+        std::vector<std::uint64_t> bits(kPages / 64);
+        unit.domain->take_written(range(0, kPages * kPage), bits);
+        for (std::uint64_t page = 0; page < kPages; ++page) {
+            bool const taken = (bits[page / 64] >> page % 64) % 2 == 1;
+            // Written in this turn before the take began.
+            if (before[page] == now && !taken) ++lost;
+        }
+        ++turn;
+    }
+    stop = true;
+    device.join();
+    EXPECT_EQ(lost, 0);
+}
+
+}  // namespace
+}  // namespace pinfold::iommu
