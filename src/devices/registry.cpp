@@ -3,6 +3,7 @@
 #include <array>
 
 #include "devices/edu.hpp"
+#include "devices/ioat/model.hpp"
 #include "devices/nvme/model.hpp"
 #include "devices/virtio_net/model.hpp"
 
@@ -10,7 +11,8 @@ namespace pinfold::devices {
 
 std::span<pci::Model const* const> models()
 {
-    static std::array const kModels{&edu_model(), &nvme::model(), &virtio_net::model()};
+    static std::array const kModels{&edu_model(), &ioat::model(), &nvme::model(),
+                                    &virtio_net::model()};
     return kModels;
 }
 
