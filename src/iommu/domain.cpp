@@ -153,6 +153,16 @@ std::uint64_t Domain::take_written(IovaRange range, std::span<std::uint64_t> wri
     return log_owner_->take(range, written);
 }
 
+Result<std::uint64_t> Domain::read_and_clear_dirty(IovaRange range,
+                                                   FunctionRef<void(IovaRange)> record)
+{
+    if (!tracks_dirty()) return fail(Errno::opnotsupp);
+    Gather gather;
+    std::uint64_t const leaves = clean_range(range, record, gather);
+    sync(gather);
+    return leaves;
+}
+
 void Domain::note_written(Iova iova, std::uint64_t size)
 {
     if (WriteLog* const log = log_.load(std::memory_order_acquire)) log->mark(iova, size);

@@ -98,6 +98,9 @@ public:
         Prot prot;
     };
     virtual std::optional<Leaf> walk(Iova iova) const = 0;
+    // A device's walk: where the tables keep accessed and dirty bits it sets them, if the access is
+    // allowed. REQUIRES: as walk().
+    virtual std::optional<Leaf> access(Iova iova, Access) { return walk(iova); }
 
     // The stretch from range.start on that is consecutive on both sides, to the end of the range at
     // the most. nullopt: nothing is mapped at range.start. As for walk().
@@ -113,9 +116,20 @@ public:
     // on; `written` has room.
     std::uint64_t take_written(IovaRange range, std::span<std::uint64_t> written);
 
+    // Whether leaves say by themselves whether a device has written through them.
+    virtual bool tracks_dirty() const { return false; }
+    // Calls `record` for each leaf that touches `range` and is dirty, whole, and makes it clean.
+    // What is written before this returns counts as written before. Returns how many. EOPNOTSUPP:
+    // they do not say.
+    Result<std::uint64_t> read_and_clear_dirty(IovaRange range,
+                                               FunctionRef<void(IovaRange)> record);
+
     // For Endpoint, inside a ReadSection: whether writes are noted, by the log or in the tables;
     // and noting one, of bytes of one leaf that is mapped and may be written.
-    bool notes_writes() const { return log_.load(std::memory_order_acquire) != nullptr; }
+    bool notes_writes() const
+    {
+        return log_.load(std::memory_order_acquire) != nullptr || tracks_dirty();
+    }
     void note_written(Iova iova, std::uint64_t size);
 
     // For Endpoint: whose IOTLB sync() invalidates.
@@ -139,6 +153,11 @@ protected:
     // is told of all that went and is counted; nullptr: nobody asks.
     virtual std::uint64_t unmap_range(Iova iova, std::uint64_t size, Gather& gather,
                                       Runs* removed) = 0;
+    // Of a back end that tracks_dirty(): leaves that were made clean are added to the gather.
+    virtual std::uint64_t clean_range(IovaRange, FunctionRef<void(IovaRange)>, Gather&)
+    {
+        return 0;
+    }
     // unmap_range() of a back end that cannot tell what it takes: `unmap` is called for one leaf at
     // a time, which is looked up before.
     std::uint64_t leaf_by_leaf(Iova iova, std::uint64_t size, Runs& removed,

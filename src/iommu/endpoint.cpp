@@ -53,7 +53,7 @@ std::optional<Endpoint::Segment> Endpoint::translate_slowly(Iova iova, std::uint
         record(iova, access, FaultReason::blocked);
         return std::nullopt;
     }
-    auto const leaf = domain->walk(iova);
+    auto const leaf = domain->access(iova, access);
     if (!leaf) {
         bool const inside = domain->aperture().contains(iova);
         record(iova, access, inside ? FaultReason::not_mapped : FaultReason::address_width);

@@ -46,6 +46,9 @@ public:
         // Whether it keeps a message interrupt that a device forges from reaching others (rule
         // Nothing here looks at it: it is for whoever makes groups.
         bool remaps_interrupts = true;
+        // Whether the unit marks leaves as accessed and dirty, and its driver lets it. vtd, amdvi
+        // and smmuv3 only; Linux's Type1 never does.
+        bool tracks_dirty = false;
         // Whose driver it is, where drivers differ.
         Kernel kernel = Kernel::v7_3;
         // Of the host that the driver runs on: smmuv3 chooses its granule by it, virtio must have

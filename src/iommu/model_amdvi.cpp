@@ -48,7 +48,8 @@ Result<std::unique_ptr<Domain>> create_domain(Iommu const& iommu,
     return RadixDomain<Amdv1>::create(iommu, std::move(memory),
                                       {.shape = {.levels = kFirstLevels,
                                                  .width = width(options),
-                                                 .page_sizes = page_sizes(options)},
+                                                 .page_sizes = page_sizes(options),
+                                                 .tracking = tracking(options)},
                                        .can_enforce_coherency = true,
                                        .format = "AMD host page table"});
 }

@@ -7,9 +7,15 @@
 #include <utility>
 
 #include "iommu/domain.hpp"
+#include "iommu/iommu.hpp"
 #include "pagetable/radix.hpp"
 
 namespace pinfold::iommu {
+
+inline pagetable::Tracking tracking(Iommu::Options const& options)
+{
+    return options.tracks_dirty ? pagetable::Tracking::on : pagetable::Tracking::off;
+}
 
 template <pagetable::PageTableFormat F>
 class RadixDomain final : public Domain {
@@ -59,7 +65,29 @@ public:
         return Leaf{leaf->iova, leaf->paddr, leaf->prot};
     }
 
+    std::optional<Leaf> access(Iova iova, Access access) override
+    {
+        auto const leaf = table_->access(iova, access);
+        if (!leaf) return std::nullopt;
+        return Leaf{leaf->iova, leaf->paddr, leaf->prot};
+    }
+    bool tracks_dirty() const override
+    {
+        return pagetable::TracksDirty<F> && options_.shape.tracking == pagetable::Tracking::on;
+    }
+
 protected:
+    std::uint64_t clean_range(IovaRange range, FunctionRef<void(IovaRange)> record,
+                              Gather& gather) override
+    {
+        if constexpr (pagetable::TracksDirty<F>) {
+            pagetable::Removed gone = taken_from(gather);
+            std::uint64_t const leaves = table_->read_and_clear_dirty(range, record, gone);
+            put_into(gather, gone);
+            return leaves;
+        }
+        return 0;
+    }
     Result<> map_range(Iova iova, Paddr paddr, std::uint64_t size, Prot prot, std::uint64_t& mapped,
                        Gather& gather) override
     {

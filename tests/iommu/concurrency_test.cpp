@@ -90,43 +90,131 @@ TEST_P(Concurrency, every_way_out_of_a_domain_waits_for_the_access_under_way)
 // Each map call gets a fresh number as its paddr. A number is dead once its unmap has been synced,
 // and no access that ends after that may have got it: not from the table, not from the IOTLB, and
 // not from a fill that came late.
-TEST_P(Concurrency, a_dead_translation_is_never_used)
-{
-    constexpr std::uint64_t kRounds = 1'000;
-    constexpr std::uint64_t kPages = 3;
-    std::atomic<std::uint64_t> last_dead{0};
-    std::atomic<bool> stop{false};
-    std::atomic<std::uint64_t> wrong{0};
-    std::atomic<std::uint64_t> found{0};
-    std::uint64_t const start = k2MBytes - kPage;  // in two tables
-    auto device = [&] {
+class Deaths {
+public:
+    explicit Deaths(Unit& unit) : unit_{unit} {}
+
+    // How many accesses of two devices got a dead number, up to `enough`.
+    std::uint64_t wrong(std::uint64_t enough)
+    {
+        std::thread one{[this] { access(); }};
+        std::thread other{[this] { access(); }};
+        Deadline const deadline;
+        for (std::uint64_t number = 1; number <= kRounds && !deadline.passed() && wrong_ < enough;
+             ++number) {
+            EXPECT_TRUE(unit_.map(kStart, number * kPages * kPage, kPages * kPage));
+            if (number % 8 == 0) std::this_thread::yield();
+            EXPECT_EQ(unit_.unmap(kStart, kPages * kPage), kPages * kPage);
+            last_dead_ = number;
+            if (number % 64 == 0) std::this_thread::sleep_for(std::chrono::microseconds{200});
+        }
+        stop_ = true;
+        one.join();
+        other.join();
+        return wrong_;
+    }
+
+private:
+    static constexpr std::uint64_t kRounds = 1'000;
+    static constexpr std::uint64_t kPages = 3;
+    static constexpr std::uint64_t kStart = k2MBytes - kPage;  // in two tables
+
+    void access()
+    {
         std::uint64_t page = 0;
-        while (!stop) {
+        while (!stop_) {
             page = (page + 1) % kPages;
             ReadSection const section;
-            std::uint64_t const dead = last_dead;
+            std::uint64_t const dead = last_dead_;
             auto const segment =
-                unit.endpoint->translate(Iova{start + page * kPage}, 1, Access::read);
+                unit_.endpoint->translate(Iova{kStart + page * kPage}, 1, Access::read);
             if (!segment) continue;
-            ++found;
             std::uint64_t const number = segment->paddr.raw() / (kPages * kPage);
             bool const right_page = segment->paddr.raw() % (kPages * kPage) == page * kPage;
-            if (number <= dead || number <= last_dead || !right_page) ++wrong;
+            // The bytes are moved only now.
+            for (int i = 0; i < 50; ++i)
+                if (number <= last_dead_) break;
+            if (number <= dead || number <= last_dead_ || !right_page) ++wrong_;
+        }
+    }
+
+    Unit& unit_;
+    std::atomic<std::uint64_t> last_dead_{0};
+    std::atomic<bool> stop_{false};
+    std::atomic<std::uint64_t> wrong_{0};
+};
+
+TEST_P(Concurrency, a_dead_translation_is_never_used) { EXPECT_EQ(Deaths{unit}.wrong(1), 0); }
+
+// The test above without what it is about.
+TEST_P(Concurrency, a_dead_translation_is_used_if_a_sync_leaves_out_the_grace_period)
+{
+    auto options = options_of(GetParam());
+    options.omit.grace_period = true;
+    Unit bad{options};
+    ASSERT_TRUE(bad.endpoint->attach(*bad.domain));
+    std::uint64_t wrong = 0;
+    for (int tries = 0; tries < 10 && wrong == 0; ++tries) wrong = Deaths{bad}.wrong(1);
+    EXPECT_GT(wrong, 0);
+}
+
+TEST_P(Concurrency, a_dead_translation_is_used_if_a_sync_leaves_out_the_invalidation)
+{
+    auto options = options_of(GetParam());
+    options.omit.invalidation = true;
+    Unit bad{options};
+    ASSERT_TRUE(bad.endpoint->attach(*bad.domain));
+    EXPECT_GT(Deaths{bad}.wrong(1), 0);
+}
+
+// Threads that map and unmap side by side, in pages of the same tables and in tables of their own,
+// while a device reads: what a thread has mapped, and only that, is found in its places.
+TEST_P(Concurrency, several_threads_map_and_unmap_disjoint_ranges)
+{
+    Unit& shared = unit;
+    constexpr std::uint64_t kThreads = 3;
+    std::atomic<std::uint64_t> wrong{0};
+    std::atomic<bool> stop{false};
+    auto const map_and_unmap = [&](std::uint64_t thread) {
+        std::uint64_t const paddr = (thread + 1) << 32;
+        for (int round = 0; round < 400; ++round) {
+            // Every third page of two tables, and a table that is a neighbour's neighbour.
+            for (std::uint64_t page = thread; page < 90; page += kThreads)
+                wrong += !shared.map(page * 16 * kPage, paddr + page * kPage, kPage);
+            wrong += !shared.map((10 + thread) * k2MBytes, paddr + kPage, k2MBytes);
+            for (std::uint64_t page = thread; page < 90; page += kThreads) {
+                ReadSection const section;
+                wrong += shared.domain->iova_to_phys(Iova{page * 16 * kPage}) !=
+                         Paddr{paddr + page * kPage};
+            }
+            Gather gather;
+            std::uint64_t gone = 0;
+            for (std::uint64_t page = thread; page < 90; page += kThreads)
+                gone += shared.domain->unmap(Iova{page * 16 * kPage}, kPage, gather);
+            gone += shared.domain->unmap(
+                Iova{(10 + thread) * k2MBytes}, k2MBytes, gather,
+                [&](iommu::Run const& run) { wrong += run.paddr != Paddr{paddr + kPage}; });
+            shared.domain->sync(gather);
+            wrong += gone != 30 * kPage + k2MBytes;
         }
     };
-    std::thread one{device};
-    std::thread other{device};
-    Deadline const deadline;
-    for (std::uint64_t number = 1; number <= kRounds && !deadline.passed(); ++number) {
-        ASSERT_TRUE(unit.map(start, number * kPages * kPage, kPages * kPage));
-        if (number % 8 == 0) std::this_thread::yield();
-        ASSERT_EQ(unit.unmap(start, kPages * kPage), kPages * kPage);
-        last_dead = number;
-    }
+    std::thread device{[&] {
+        for (std::uint64_t page = 0; !stop; page = (page + 7) % 90) {
+            ReadSection const section;
+            auto const segment =
+                shared.endpoint->translate(Iova{page * 16 * kPage}, 1, Access::read);
+            if (segment && segment->paddr.raw() >> 32 != page % kThreads + 1) ++wrong;
+        }
+    }};
+    std::vector<std::thread> threads;
+    for (std::uint64_t thread = 0; thread < kThreads; ++thread)
+        threads.emplace_back(map_and_unmap, thread);
+    for (auto& thread : threads) thread.join();
     stop = true;
-    one.join();
-    other.join();
+    device.join();
     EXPECT_EQ(wrong, 0);
+    auto const leaves = shared.domain->leaves();
+    for (auto const count : leaves) EXPECT_EQ(count, 0);
 }
 
 // Tables come and go under the readers: 2 MiB as 512 leaves, then as one, in turns.

@@ -3,6 +3,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <array>
+#include <tuple>
+
 #include "iommu/unit.hpp"
 
 namespace pinfold::iommu {
@@ -37,6 +40,40 @@ TEST(Endpoint, an_access_leads_into_the_leaf_and_to_its_end)
         }
         EXPECT_EQ(unit.endpoint->iotlb().misses(), 1);
         EXPECT_EQ(unit.endpoint->faults().count(), 0);
+    }
+}
+
+TEST(Endpoint, a_range_is_gathered_into_the_fewest_segments)
+{
+    for (auto const& options : each_model()) {
+        Attached unit{options};
+        ASSERT_TRUE(unit.map(0, 0x5000, kPage));
+        ASSERT_TRUE(unit.map(kPage, 0x6000, kPage));
+        ASSERT_TRUE(unit.map(2 * kPage, 0x6000, kPage));
+        ASSERT_TRUE(unit.map(3 * kPage, 0x7000, kPage, Prot::read));
+        std::array<Endpoint::Segment, 4> segments{};
+        auto const gather = [&](std::uint64_t start, std::uint64_t last, Access access,
+                                std::size_t room) {
+            ReadSection const section;
+            auto const done = unit.endpoint->gather({Iova{start}, Iova{last}}, access,
+                                                    std::span{segments}.first(room));
+            return std::tuple{done.segments, done.bytes, done.faulted};
+        };
+        for (int again = 0; again < 2; ++again) {  // by walks, then from the IOTLB
+            EXPECT_EQ(gather(0x800, 0x3fff, Access::read, 4), (std::tuple{2, 0x3800, false}));
+            EXPECT_EQ(segments[0], (Endpoint::Segment{Paddr{0x5800}, 0x1800}));
+            EXPECT_EQ(segments[1], (Endpoint::Segment{Paddr{0x6000}, 0x2000}));
+            EXPECT_EQ(gather(0x800, 0x800, Access::read, 1), (std::tuple{1, 1, false}));
+            // No room for the second: what fits is good, and the rest is the next call's.
+            EXPECT_EQ(gather(0x800, 0x3fff, Access::read, 1), (std::tuple{1, 0x1800, false}));
+        }
+        EXPECT_EQ(unit.endpoint->faults().count(), 0);
+        EXPECT_EQ(gather(0x800, 0x3fff, Access::write, 4), (std::tuple{2, 0x2800, true}));
+        EXPECT_EQ(gather(0x3000, ~0ULL, Access::read, 4), (std::tuple{1, 0x1000, true}));
+        auto const faults = unit.endpoint->faults().records();
+        ASSERT_EQ(faults.size(), 2);
+        EXPECT_EQ(faults[0].iova, Iova{0x3000});
+        EXPECT_EQ(faults[1].iova, Iova{0x4000});
     }
 }
 

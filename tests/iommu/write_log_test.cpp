@@ -163,6 +163,41 @@ TEST(DomainWriteLog, knows_of_each_write_and_of_nothing_else)
     }
 }
 
+TEST(DomainDirtyBits, are_set_in_the_leaf_that_a_device_writes_through_and_read_and_cleared)
+{
+    for (auto options : each_model()) {
+        bool const can = options.model == Model::vtd || options.model == Model::amdvi ||
+                         options.model == Model::smmuv3;
+        options.tracks_dirty = true;
+        Logged unit{options};
+        std::vector<IovaRange> dirty;
+        auto const harvest = [&] {
+            dirty.clear();
+            return unit.domain->read_and_clear_dirty(
+                range(0, 4 * k2MBytes), [&](IovaRange leaf) { dirty.push_back(leaf); });
+        };
+        ASSERT_TRUE(unit.map(0, 8 * k2MBytes, k2MBytes));
+        ASSERT_TRUE(unit.map(k2MBytes, 0x5000, kPage));
+        ASSERT_TRUE(unit.map(k2MBytes + kPage, 0x9000, kPage));
+        EXPECT_EQ(unit.domain->tracks_dirty(), can);
+        if (!can) {
+            EXPECT_EQ(harvest(), fail(Errno::opnotsupp));
+            continue;
+        }
+        (void)harvest();  // Arm's leaves are dirty when they are made
+        EXPECT_EQ(harvest(), 0);
+        EXPECT_NE(unit.read(0x3000), 0);
+        EXPECT_NE(unit.read(k2MBytes), 0);
+        EXPECT_EQ(harvest(), 0);
+        for (int again = 0; again < 3; ++again) {
+            EXPECT_TRUE(unit.write(0x3000, 1));  // the read has cached it
+            EXPECT_TRUE(unit.write(k2MBytes + kPage, 1));
+            EXPECT_EQ(harvest(), 2);
+            EXPECT_EQ(dirty, (std::vector{range(0, k2MBytes), range(k2MBytes + kPage, kPage)}));
+        }
+    }
+}
+
 // Each write is counted in a take after it, at the latest in the last.
 TEST(DomainWriteLog, loses_nothing_while_it_is_taken)
 {
