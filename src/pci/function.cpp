@@ -207,6 +207,7 @@ Result<> Function::reset()
 void Function::reset_device()
 {
     device_->reset();
+    interrupts_->forget_pending();
     lower();
 }
 

@@ -22,7 +22,8 @@ Interrupts::Interrupts(Identity const& identity, EventfdWatch& watch)
     : watch_{watch},
       intx_count_{identity.interrupt_pin != 0 ? 1U : 0U},
       msi_count_{identity.msi_vectors},
-      msix_count_{identity.msix.vectors}
+      msix_count_{identity.msix.vectors},
+      pending_(identity.msix.vectors)
 {
 }
 
@@ -171,6 +172,10 @@ Result<> Interrupts::bind_one(unsigned vector, int descriptor, OpenEventfd open)
         allocated_ = vector + 1;
     }
     vectors_[vector] = TRY(open(descriptor));
+    if (active_ == Active::msix && pending_[vector]) {
+        pending_[vector] = false;
+        fire(vectors_[vector]);
+    }
     return {};
 }
 
@@ -218,8 +223,12 @@ void Interrupts::release_messages()
 
 void Interrupts::message(unsigned vector)
 {
-    if (vector < vectors_.size()) fire(vectors_[vector]);
+    if (vector >= vectors_.size()) return;
+    if (active_ == Active::msix && !vectors_[vector]) pending_[vector] = true;
+    fire(vectors_[vector]);
 }
+
+void Interrupts::forget_pending() { pending_.assign(msix_count_, false); }
 
 void Interrupts::assert_intx()
 {

@@ -2,7 +2,8 @@
 // to eventfds, and the two notifiers ERR and REQ. Rules V-8 to V-12; which error wins is ABI.
 //
 // INTx is a level: while the device asserts it, it fires once and stays masked until the client
-// unmasks it. Messages are lost where nothing is bound.
+// unmasks it. A message of MSI-X that finds nothing bound stays pending and fires what is bound
+// next, for its vector is masked meanwhile; one of MSI is lost.
 //
 // Not thread safe, but for delivered(): its Function's lock is held.
 #pragma once
@@ -62,8 +63,10 @@ public:
     // The client has signalled an eventfd: if it unmasks INTx, it does so now.
     void notified(EventfdWatch::Ticket ticket);
 
-    // The device's side. A message for a vector that is not bound is lost; INTx follows the level.
+    // The device's side. INTx follows the level.
     void message(unsigned vector);
+    // The device has been reset.
+    void forget_pending();
     void assert_intx();
     void deassert_intx();
     bool intx_asserted() const { return asserted_; }
@@ -107,6 +110,7 @@ private:
 
     std::vector<UniqueFd> vectors_;  // by vector; empty descriptors are unbound
     unsigned allocated_ = 0;
+    std::vector<bool> pending_;  // of MSI-X, by vector
 
     UniqueFd error_;
     UniqueFd release_request_;

@@ -203,7 +203,7 @@ TEST_F(InterruptsTest, INTx_is_unmasked_by_the_eventfd_that_was_given_for_it)
 
 // ---- MSI and MSI-X, rule V-11
 
-TEST_F(InterruptsTest, messages_fire_their_own_vector_and_are_lost_where_none_is_bound)
+TEST_F(InterruptsTest, messages_fire_their_own_vector)
 {
     for (auto const index : {IrqIndex::msi, IrqIndex::msix}) {
         ASSERT_EQ(set(index, Data::eventfd, 0, {0, -1, 2}), kNone);
@@ -220,6 +220,36 @@ TEST_F(InterruptsTest, messages_fire_their_own_vector_and_are_lost_where_none_is
         interrupts_.message(0);
         EXPECT_EQ(fired(0), 0U);
     }
+}
+
+TEST_F(InterruptsTest, a_message_of_MSI_X_waits_for_its_vector_to_be_bound)
+{
+    ASSERT_EQ(set(IrqIndex::msix, Data::eventfd, 0, {0, -1}), kNone);
+    interrupts_.message(1);
+    interrupts_.message(1);
+    interrupts_.message(7);
+    ASSERT_EQ(set(IrqIndex::msix, Data::eventfd, 1, {1}), kNone);
+    EXPECT_EQ(fired(1), 1U) << "a bit, and no count";
+    ASSERT_EQ(set(IrqIndex::msix, Data::eventfd, 1, {1}), kNone);
+    EXPECT_EQ(fired(1), 0U);
+    ASSERT_EQ(fire(IrqIndex::msix, 0, 0), kNone);
+    ASSERT_EQ(set(IrqIndex::msix, Data::eventfd, 6, {6, 7}), kNone);
+    EXPECT_EQ(fired(7), 1U) << "whatever came in between";
+    EXPECT_EQ(fired(6), 0U);
+
+    ASSERT_EQ(set(IrqIndex::msix, Data::eventfd, 7, {-1}), kNone);
+    interrupts_.message(7);
+    interrupts_.forget_pending();
+    ASSERT_EQ(set(IrqIndex::msix, Data::eventfd, 7, {7}), kNone);
+    EXPECT_EQ(fired(7), 0U);
+}
+
+TEST_F(InterruptsTest, a_message_of_MSI_is_lost_where_nothing_is_bound)
+{
+    ASSERT_EQ(set(IrqIndex::msi, Data::eventfd, 0, {0, -1}), kNone);
+    interrupts_.message(1);
+    ASSERT_EQ(set(IrqIndex::msi, Data::eventfd, 1, {1}), kNone);
+    EXPECT_EQ(fired(1), 0U);
 }
 
 TEST_F(InterruptsTest, vectors_are_fired_by_hand_all_at_once_or_by_choice)
