@@ -24,11 +24,12 @@ def _load() -> dict[str, dict]:
 
 
 def commit() -> str:
-    """Of the tree, with a + if src/ is not as committed."""
+    """The last one that changed what is compared, with a + if more has changed since."""
     def git(*words: str) -> str:
-        return subprocess.run(["git", *words], cwd=compile.ORACLE, capture_output=True, text=True, check=True).stdout.strip()
+        return subprocess.run(["git", *words, "--", "src", "include"], cwd=compile.ORACLE.parent, capture_output=True, text=True,
+                              check=True).stdout.strip()
 
-    return git("rev-parse", "--short=10", "HEAD") + ("+" if git("status", "--porcelain", "--", "../src") else "")
+    return git("log", "-1", "--format=%h", "--abbrev=10") + ("+" if git("status", "--porcelain") else "")
 
 
 def result(cell: cells.Cell) -> dict | None:
