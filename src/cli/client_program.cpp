@@ -7,12 +7,14 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
 #include <optional>
+#include <vector>
 
 #include "base/unique_fd.hpp"
 #include "machine/text.hpp"
@@ -74,14 +76,47 @@ std::optional<T> structure_at(int fd, std::uint64_t offset)
     return value;
 }
 
+std::vector<Elf64_Phdr> segments(int fd, Elf64_Ehdr const& header)
+{
+    std::vector<Elf64_Phdr> all;
+    for (unsigned i = 0; i < header.e_phnum; ++i)
+        if (auto const segment = structure_at<Elf64_Phdr>(
+                fd, header.e_phoff + std::uint64_t{i} * header.e_phentsize))
+            all.push_back(*segment);
+    return all;
+}
+
 bool has_interpreter(int fd, Elf64_Ehdr const& header)
 {
-    for (unsigned i = 0; i < header.e_phnum; ++i) {
-        auto const segment =
-            structure_at<Elf64_Phdr>(fd, header.e_phoff + std::uint64_t{i} * header.e_phentsize);
-        if (segment && segment->p_type == PT_INTERP) return true;
+    return std::ranges::any_of(segments(fd, header), [](Elf64_Phdr const& segment) {
+        return segment.p_type == PT_INTERP;
+    });
+}
+
+// Where the loader puts an address of the program, in its file.
+std::uint64_t offset_of(std::vector<Elf64_Phdr> const& segments, std::uint64_t address)
+{
+    for (auto const& segment : segments)
+        if (segment.p_type == PT_LOAD && address - segment.p_vaddr < segment.p_filesz)
+            return segment.p_offset + (address - segment.p_vaddr);
+    return 0;
+}
+
+// The dynamic section's entries with that tag.
+std::vector<std::uint64_t> dynamic_entries(int fd, std::vector<Elf64_Phdr> const& segments,
+                                           Elf64_Sxword tag)
+{
+    std::vector<std::uint64_t> values;
+    for (auto const& segment : segments) {
+        if (segment.p_type != PT_DYNAMIC) continue;
+        for (std::uint64_t at = 0; at + sizeof(Elf64_Dyn) <= segment.p_filesz;
+             at += sizeof(Elf64_Dyn)) {
+            auto const entry = structure_at<Elf64_Dyn>(fd, segment.p_offset + at);
+            if (!entry || entry->d_tag == DT_NULL) break;
+            if (entry->d_tag == tag) values.push_back(entry->d_un.d_val);
+        }
     }
-    return false;
+    return values;
 }
 
 Checked<void> check_elf(int fd, std::string const& path)
@@ -171,6 +206,20 @@ Checked<std::string> find_program(std::string_view name)
     if (!path) return path;
     if (auto const fine = check_program(*path, kNestedScripts); !fine) return wrong(fine.error());
     return path;
+}
+
+bool needs_library(std::string const& path, std::string_view name)
+{
+    UniqueFd const fd{::open(path.c_str(), O_RDONLY | O_CLOEXEC)};
+    auto const header = fd ? structure_at<Elf64_Ehdr>(fd.get(), 0) : std::nullopt;
+    if (!header || std::memcmp(header->e_ident, ELFMAG, SELFMAG) != 0) return false;
+    auto const all = segments(fd.get(), *header);
+    auto const names = dynamic_entries(fd.get(), all, DT_STRTAB);
+    if (names.empty()) return false;
+    auto const table = offset_of(all, names.front());
+    return std::ranges::any_of(dynamic_entries(fd.get(), all, DT_NEEDED), [&](std::uint64_t at) {
+        return read_at(fd.get(), table + at, name.size()) == name;
+    });
 }
 
 }  // namespace pinfold::cli

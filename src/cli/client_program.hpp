@@ -15,4 +15,7 @@ namespace pinfold::cli {
 // privileges (setuid, setgid, file capabilities). A script is judged by its interpreter.
 machine::Checked<std::string> find_program(std::string_view name);
 
+// Whether the program at `path` is linked with a library whose name begins like this.
+bool needs_library(std::string const& path, std::string_view name);
+
 }  // namespace pinfold::cli

@@ -1,5 +1,7 @@
 #include "cli/launch.hpp"
 
+#include "cli/client_program.hpp"
+
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/prctl.h>
@@ -89,6 +91,8 @@ void set_environment(Launch const& what, Mode mode)
         ::unsetenv(PINFOLD_ENV_HOST_PAGE);
     auto const list = preload_list(what.libraries, mode, host_page, std::getenv("LD_PRELOAD"));
     ::setenv("LD_PRELOAD", list.c_str(), 1);
+    if (needs_library(what.program, "libasan.so"))
+        ::setenv("ASAN_OPTIONS", sanitizer_options(std::getenv("ASAN_OPTIONS")).c_str(), 1);
 }
 
 LaunchFailure as_failure(NamespaceRefused const& refused)

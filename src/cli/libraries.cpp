@@ -59,4 +59,13 @@ std::string preload_list(Libraries const& libraries, machine::RunState::Mode mod
     return list;
 }
 
+std::string sanitizer_options(char const* inherited)
+{
+    constexpr std::string_view kOrder = "verify_asan_link_order";
+    std::string options = inherited != nullptr ? inherited : "";
+    if (options.contains(kOrder)) return options;
+    if (!options.empty()) options += ':';
+    return options + fmt::format("{}=0", kOrder);
+}
+
 }  // namespace pinfold::cli

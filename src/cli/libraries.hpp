@@ -24,4 +24,8 @@ std::string preload_list(Libraries const& libraries, machine::RunState::Mode mod
 // Whether the client is to see another page than the real one.
 bool emulates_page(PageSize host_page);
 
+// ASAN_OPTIONS for a program that may be built with AddressSanitizer, whose runtime insists on
+// being the first library otherwise; `inherited` is what the user has set, or nullptr.
+std::string sanitizer_options(char const* inherited);
+
 }  // namespace pinfold::cli

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <chrono>
 #include <cstdio>
@@ -132,7 +133,8 @@ void tell(Prepared const& run, RunOptions const& options, RunOutcome const& outc
     copy_into(files.log, "--log", run.state.path() / PINFOLD_FILE_KERNEL_LOG);
     copy_into(files.trace, "--trace-iommu", run.state.path() / PINFOLD_FILE_TRACE);
     constexpr std::size_t kMostLines = 20;
-    auto const lines = run.state.log();
+    auto lines = run.state.log();
+    lines.erase(std::ranges::unique(lines).begin(), lines.end());
     for (std::size_t i = 0; i < std::min(lines.size(), kMostLines); ++i) say(lines[i]);
     if (lines.size() > kMostLines) say(fmt::format("and {} more", lines.size() - kMostLines));
     if (options.report) {

@@ -21,9 +21,8 @@ extern "C" {
 #define PINFOLD_TABLE_SIZE (1U << 20)
 #define PINFOLD_FOREIGN 0U           /* not ours */
 #define PINFOLD_INTERNAL 0xffffffffU /* the engine's own: it is not there for the client */
-#define PINFOLD_ORPHAN \
-    0xfffffffeU /* inherited by a fork that could not share it */
-                /* anything else: the id of an open file description of ours */
+#define PINFOLD_ORPHAN 0xfffffffeU   /* inherited by a fork that could not share it */
+                                     /* anything else: the id of an open file description of ours */
 
 /* munmap(2) and the like; madvise(MADV_DONTNEED); madvise(MADV_REMOVE). */
 enum pinfold_leaving { PINFOLD_UNMAP, PINFOLD_DISCARD, PINFOLD_PUNCH };

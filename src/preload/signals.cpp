@@ -1,5 +1,6 @@
 #include "preload/signals.hpp"
 
+#include <fcntl.h>
 #include <sys/syscall.h>
 #include <ucontext.h>
 #include <unistd.h>
@@ -8,7 +9,13 @@
 #include <atomic>
 #include <cerrno>
 #include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <filesystem>
+#include <vector>
 
+#include "base/unique_fd.hpp"
 #include "host/guarded_copy.hpp"
 
 namespace pinfold::preload {
@@ -185,6 +192,84 @@ int install(int signal, struct sigaction const& client)
     return ::sigaction(signal, &action, nullptr);
 }
 
+// ---- threads that have blocked faults before there was an engine ----
+
+std::atomic<int> unblocked{0};
+
+void unblock_here(int, siginfo_t*, void* raw_context)
+{
+    Signals::remove_ours(static_cast<ucontext_t*>(raw_context)->uc_sigmask);
+    unblocked.fetch_add(1, std::memory_order_release);
+}
+
+// The kernel's struct sigaction, which the C library keeps to itself.
+struct KernelAction {
+    void (*handler)(int, siginfo_t*, void*);
+    unsigned long flags;
+    void (*restorer)();
+    std::uint64_t mask;
+};
+
+[[gnu::naked]] void return_from_signal()
+{
+    asm("movl $15, %eax\n syscall");  // rt_sigreturn
+}
+
+// The signals that a thread blocks; 0: it has gone.
+std::uint64_t blocked_by(int thread)
+{
+    std::array<char, 64> path{};
+    std::array<char, 4096> text{};
+    (void)std::snprintf(path.data(), path.size(), "/proc/self/task/%d/status", thread);
+    UniqueFd const file{::open(path.data(), O_RDONLY | O_CLOEXEC)};
+    if (!file || ::read(file.get(), text.data(), text.size() - 1) <= 0) return 0;
+    char const* const line = std::strstr(text.data(), "\nSigBlk:\t");
+    return line == nullptr ? 0 : std::strtoull(line + 9, nullptr, 16);
+}
+
+std::vector<int> threads_that_block_faults()
+{
+    std::vector<int> threads;
+    std::error_code error;
+    for (auto const& entry : std::filesystem::directory_iterator{"/proc/self/task", error}) {
+        int const thread = std::atoi(entry.path().filename().c_str());
+        bool const blocks = (blocked_by(thread) & (bit(SIGSEGV) | bit(SIGBUS))) != 0;
+        if (thread != ::gettid() && blocks) threads.push_back(thread);
+    }
+    return threads;
+}
+
+bool ask_to_unblock(int thread, int signal)
+{
+    siginfo_t info{};
+    info.si_signo = signal;
+    info.si_code = SI_QUEUE;
+    info.si_pid = ::getpid();
+    info.si_uid = ::getuid();
+    return ::syscall(SYS_rt_tgsigqueueinfo, ::getpid(), thread, signal, &info) == 0;
+}
+
+// By the one signal that the C library lets no thread block: its own, for setuid(2) in all threads.
+void unblock_everywhere()
+{
+    constexpr int kSetXid = 33;
+    constexpr unsigned long kRestorer = 0x04000000;
+    auto const threads = threads_that_block_faults();
+    if (threads.empty()) return;
+    KernelAction const ours{unblock_here, SA_SIGINFO | SA_RESTART | kRestorer, return_from_signal,
+                            0};
+    KernelAction theirs{};
+    constexpr std::size_t kMaskBytes = 8;
+    if (::syscall(SYS_rt_sigaction, kSetXid, &ours, &theirs, kMaskBytes) != 0) return;
+    int asked = 0;
+    for (int const thread : threads) asked += ask_to_unblock(thread, kSetXid) ? 1 : 0;
+    // A thread that does not run soon is stopped; it comes to the C library's handler then, which
+    // leaves alone what is queued and not its own.
+    for (int i = 0; i < 1000 && unblocked.load(std::memory_order_acquire) < asked; ++i)
+        (void)::usleep(100);
+    (void)::syscall(SYS_rt_sigaction, kSetXid, &theirs, nullptr, kMaskBytes);
+}
+
 }  // namespace
 
 siginfo_t Signals::Verdict::info() const
@@ -210,6 +295,7 @@ void Signals::start(FaultHandler handler)
     (void)::sigaddset(&faults, SIGSEGV);
     (void)::sigaddset(&faults, SIGBUS);
     (void)::pthread_sigmask(SIG_UNBLOCK, &faults, nullptr);
+    unblock_everywhere();
 }
 
 long Signals::action(int signal, struct sigaction const* act, struct sigaction* old)

@@ -42,7 +42,7 @@ public:
     };
     using FaultHandler = Verdict (*)(siginfo_t const& info, ucontext_t& context);
 
-    // Takes over the handlers that the process has. `handler` sees the faults that no guarded copy
+    // Takes over the handlers that the process has, and unblocks faults in every thread. `handler` sees the faults that no guarded copy
     // explains.
     static void start(FaultHandler handler);
 

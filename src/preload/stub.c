@@ -16,10 +16,12 @@
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "machine/run_names.h"
 #include "preload/abi.h"
+#include "preload/stub_parts.h"
 
 #define LIKELY(x) __builtin_expect(!!(x), 1)
 #define UNLIKELY(x) __builtin_expect(!!(x), 0)
@@ -112,6 +114,7 @@ __attribute__((constructor)) static void begin(void)
     if (strlen(state) + strlen(root) + sizeof PINFOLD_NODE_DIR "/" > sizeof node_prefix) return;
     if (paths_mode) strcat(strcpy(node_prefix, state), root);
     strcat(node_prefix, PINFOLD_NODE_DIR "/");
+    pinfold_remember_environment();
     state_directory = strdup(state); /* the program may change its environment */
     engine_path = strdup(engine_path);
 }
@@ -133,6 +136,17 @@ static void in_child(void) { owner_pid = getpid(); }
  * mark there. */
 static bool borrowed(void) { return engine != NULL && getpid() != owner_pid; }
 
+/* A sanitizer's dlopen() refuses RTLD_DEEPBIND, because the library would not use its malloc().
+ * Ours is not to. */
+static void* open_library(char const* path)
+{
+    void* const c = dlopen("libc.so.6", RTLD_LAZY | RTLD_NOLOAD);
+    void* (*open_it)(char const*, int) = NULL;
+    if (c != NULL) *(void**)&open_it = dlsym(c, "dlopen");
+    if (open_it == NULL) open_it = dlopen; /* a C library that has it elsewhere */
+    return open_it(path, RTLD_NOW | RTLD_LOCAL | RTLD_DEEPBIND);
+}
+
 static struct pinfold_engine const* load(void)
 {
     struct pinfold_engine const* now = __atomic_load_n(&engine, __ATOMIC_ACQUIRE);
@@ -142,7 +156,7 @@ static struct pinfold_engine const* load(void)
     if (engine == NULL) {
         in_child();
         (void)pthread_atfork(NULL, NULL, in_child);
-        void* const library = dlopen(engine_path, RTLD_NOW | RTLD_LOCAL | RTLD_DEEPBIND);
+        void* const library = open_library(engine_path);
         pinfold_start_function* start = NULL;
         if (library != NULL) *(void**)&start = dlsym(library, PINFOLD_START_SYMBOL);
         if (start != NULL)
@@ -635,20 +649,77 @@ int sigaction(int number, struct sigaction const* action, struct sigaction* old)
     return next.sigaction(number, action, old);
 }
 
+static sighandler_t set_handler(int number, sighandler_t handler, int flags, bool blocks_itself)
+{
+    struct sigaction action = {.sa_handler = handler, .sa_flags = flags};
+    struct sigaction old;
+    sigemptyset(&action.sa_mask);
+    if (handler == SIG_ERR || (blocks_itself && sigaddset(&action.sa_mask, number) != 0)) {
+        errno = EINVAL;
+        return SIG_ERR;
+    }
+    return sigaction(number, &action, &old) == 0 ? old.sa_handler : SIG_ERR;
+}
+
 /* signal(2) as the C library has it: the handler stays, the signal is blocked in it, system calls
  * restart. */
 sighandler_t signal(int number, sighandler_t handler)
 {
     READY();
     if (LIKELY(engine == NULL)) return next.signal(number, handler);
-    struct sigaction action = {.sa_handler = handler, .sa_flags = SA_RESTART};
+    return set_handler(number, handler, SA_RESTART, true);
+}
+
+sighandler_t bsd_signal(int number, sighandler_t handler) { return signal(number, handler); }
+sighandler_t ssignal(int number, sighandler_t handler) { return signal(number, handler); }
+
+/* As System V had it: once, without blocking. */
+sighandler_t sysv_signal(int number, sighandler_t handler)
+{
+    READY();
+    return set_handler(number, handler, (int)(SA_RESETHAND | SA_NODEFER), false);
+}
+
+sighandler_t __sysv_signal(int number, sighandler_t handler)
+{
+    return sysv_signal(number, handler);
+}
+
+static int set_mask(int (*change)(int, sigset_t const*, sigset_t*), int how, sigset_t const* set,
+                    sigset_t* old);
+
+static int mask_one(int how, int number, sigset_t* old)
+{
+    sigset_t one;
+    sigemptyset(&one);
+    return sigaddset(&one, number) != 0 ? -1 : set_mask(next.sigprocmask, how, &one, old);
+}
+
+sighandler_t sigset(int number, sighandler_t handler)
+{
+    READY();
+    sigset_t before;
     struct sigaction old;
-    sigemptyset(&action.sa_mask);
-    if (handler == SIG_ERR || sigaddset(&action.sa_mask, number) != 0) {
-        errno = EINVAL;
-        return SIG_ERR;
+    if (handler == SIG_HOLD) {
+        if (mask_one(SIG_BLOCK, number, &before) != 0 || sigaction(number, NULL, &old) != 0)
+            return SIG_ERR;
+        return sigismember(&before, number) == 1 ? SIG_HOLD : old.sa_handler;
     }
-    return sigaction(number, &action, &old) == 0 ? old.sa_handler : SIG_ERR;
+    sighandler_t const former = set_handler(number, handler, 0, false);
+    if (former == SIG_ERR || mask_one(SIG_UNBLOCK, number, &before) != 0) return SIG_ERR;
+    return sigismember(&before, number) == 1 ? SIG_HOLD : former;
+}
+
+int sigignore(int number)
+{
+    READY();
+    return set_handler(number, SIG_IGN, 0, false) == SIG_ERR ? -1 : 0;
+}
+
+int sighold(int number)
+{
+    READY();
+    return mask_one(SIG_BLOCK, number, NULL);
 }
 
 static int set_mask(int (*change)(int, sigset_t const*, sigset_t*), int how, sigset_t const* set,
@@ -670,4 +741,52 @@ int pthread_sigmask(int how, sigset_t const* set, sigset_t* old)
 {
     READY();
     return set_mask(next.pthread_sigmask, how, set, old);
+}
+
+/* ---- syscall(2) ---- */
+
+/* Calls that are made by number are the same calls. Declared with all the arguments that there can
+ * be, as ioctl() is; what a caller did not pass is not looked at. What is not listed here goes to
+ * the kernel as it is, rt_sigaction among it. */
+long pinfold_syscall(long number, long a, long b, long c, long d, long e,
+                     long f) __asm__("syscall");
+
+static long own_syscall(long number, long a, long b, long c, long d, long e, long f)
+{
+    static long (*own)(long, ...) = NULL;
+    if (UNLIKELY(own == NULL)) *(void**)&own = dlsym(RTLD_NEXT, "syscall");
+    return own(number, a, b, c, d, e, f);
+}
+
+/* By way of the path library, if that is there. */
+static int open_by_number(int directory, char const* path, int flags, mode_t mode)
+{
+    static int (*outermost)(int, char const*, int, ...) = NULL;
+    if (UNLIKELY(outermost == NULL)) *(void**)&outermost = dlsym(RTLD_DEFAULT, "openat64");
+    return outermost(directory, path, flags, mode);
+}
+
+long pinfold_syscall(long number, long a, long b, long c, long d, long e, long f)
+{
+    switch (number) {
+        case SYS_ioctl: return ioctl((int)a, (unsigned long)b, (unsigned long)c);
+        case SYS_pread64: return pread64((int)a, (void*)b, (size_t)c, d);
+        case SYS_pwrite64: return pwrite64((int)a, (void const*)b, (size_t)c, d);
+        case SYS_mmap: return (long)mmap64((void*)a, (size_t)b, (int)c, (int)d, (int)e, f);
+        case SYS_munmap: return munmap((void*)a, (size_t)b);
+        case SYS_mremap: return (long)mremap((void*)a, (size_t)b, (size_t)c, (int)d, (void*)e);
+        case SYS_madvise: return madvise((void*)a, (size_t)b, (int)c);
+        case SYS_mprotect: return mprotect((void*)a, (size_t)b, (int)c);
+        case SYS_close: return close((int)a);
+        case SYS_close_range: return close_range((unsigned)a, (unsigned)b, (int)c);
+        case SYS_dup: return dup((int)a);
+        case SYS_dup2: return dup2((int)a, (int)b);
+        case SYS_dup3: return dup3((int)a, (int)b, (int)c);
+        case SYS_fcntl: return fcntl64((int)a, (int)b, (void*)c);
+        case SYS_open: return open_by_number(AT_FDCWD, (char const*)a, (int)b, (mode_t)c);
+        case SYS_openat: return open_by_number((int)a, (char const*)b, (int)c, (mode_t)d);
+        case SYS_sendmsg: return sendmsg((int)a, (struct msghdr const*)b, (int)c);
+        case SYS_recvmsg: return recvmsg((int)a, (struct msghdr*)b, (int)c);
+        default: return own_syscall(number, a, b, c, d, e, f);
+    }
 }

@@ -32,7 +32,8 @@ std::vector<Same> for_everybody()
         {"id"},
         {"tty"},
         {"sh -c 'ulimit -a'"},
-        {"grep -E '^(Uid|Gid|Cap|NoNewPrivs|Seccomp|SigPnd|SigBlk|SigIgn|SigCgt|ShdPnd|Umask)' /proc/self/status"},
+        {"grep -E '^(Uid|Gid|Cap|NoNewPrivs|Seccomp|SigPnd|SigBlk|SigIgn|SigCgt|ShdPnd|Umask)' "
+         "/proc/self/status"},
         {"ls /", "cat"},
         {"ls /dev", "grep -vx vfio"},
         {"stat -c '%n %d %i %a' /dev/shm /dev/pts"},

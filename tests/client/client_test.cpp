@@ -49,6 +49,31 @@ TEST_P(Client, open_files_travel_to_other_processes_and_live_as_long_as_anybody_
     EXPECT_EQ(ran.status, 0) << ran.out << ran.err;
 }
 
+TEST_P(Client, handlers_masks_and_stacks_are_the_programs_own)
+{
+    auto const ran = run_pinfold("", "./faults_client");
+    EXPECT_EQ(ran.status, 0) << ran.out << ran.err;
+}
+
+TEST_P(Client, a_program_with_AddressSanitizer_runs)
+{
+    auto const ran = run_pinfold("", "./edu_dma_asan");
+    EXPECT_EQ(ran.status, 0) << ran.err;
+    EXPECT_EQ(ran.out, kEduSays);
+}
+
+TEST_P(Client, a_program_with_libraries_and_an_environment_of_its_own_keeps_pinfold)
+{
+    auto const clean = run_pinfold("", "env -i ./edu_dma");
+    EXPECT_EQ(clean.status, 0) << clean.err;
+    EXPECT_EQ(clean.out, kEduSays);
+    auto const own =
+        run_pinfold("", "env LD_PRELOAD=libm.so.6 sh -c \"./edu_dma; echo \\$LD_PRELOAD\"");
+    EXPECT_EQ(own.status, 0) << own.err;
+    EXPECT_NE(own.out.find("identification 010000ed"), std::string::npos) << own.out;
+    EXPECT_NE(own.out.find(":libm.so.6"), std::string::npos) << own.out;
+}
+
 TEST_P(Client, a_host_with_large_pages_is_seen_as_one)
 {
     for (auto const& [size, bytes] : {std::pair{"64K", 65536}, {"16K", 16384}}) {
@@ -100,6 +125,8 @@ TEST_P(Client, a_static_program_is_refused_and_a_static_grandchild_fails_loudly)
     EXPECT_EQ(grandchild.status, 1);
     EXPECT_EQ(grandchild.out, "");
     EXPECT_NE(grandchild.err.find("edu_dma: "), std::string::npos) << grandchild.err;
+    EXPECT_NE(grandchild.err.find("./edu_dma_static is statically linked"), std::string::npos)
+        << grandchild.err;
 }
 
 TEST_P(Client, a_run_that_dies_of_RLIMIT_MEMLOCK_says_what_it_needed)
