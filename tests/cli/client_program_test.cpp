@@ -125,8 +125,8 @@ TEST_F(ClientProgram, a_program_that_gains_privileges_is_refused)
     EXPECT_EQ(find_program(own.string()), own.string()) << "root gains nothing from being root";
 }
 
-TEST(ClientProgram,
-     the_libraries_that_a_program_is_linked_with_are_known_by_the_start_of_their_names)
+TEST_F(ClientProgram,
+       the_libraries_that_a_program_is_linked_with_are_known_by_the_start_of_their_names)
 {
     EXPECT_TRUE(needs_library("/proc/self/exe", "libc.so"));
     EXPECT_FALSE(needs_library("/proc/self/exe", "libnothing.so"));
