@@ -41,7 +41,10 @@ struct ArmV7s {
         if (type == 0) return Entry::empty;
         if (level == 0) return Entry::leaf;
         if (type == kTable) return Entry::table;
-        return type == kSection ? Entry::leaf : Entry::reserved;
+        bool const super = (word & kSupersection) != 0;
+        // Of a supersection, bits 23:20 and 8:5 are those of the paddr above 32.
+        bool const high = !kMediatek && super && (word & kSuperHighAddress) != 0;
+        return type == kSection && !high ? Entry::leaf : Entry::reserved;
     }
 
     // In the places of a section's word, where everything has one of its own.
@@ -123,6 +126,7 @@ private:
     static constexpr Word kLarge = 1;
     static constexpr Word kSmall = 2;
     static constexpr Word kSupersection = Word{1} << 18;
+    static constexpr Word kSuperHighAddress = 0x00f0'01e0;
 
     static constexpr Word kBuffered = Word{1} << 2;
     static constexpr Word kCached = Word{1} << 3;
@@ -230,6 +234,8 @@ static_assert(NonSecure::make_table(Paddr{0x1000'4000}, 1) == 0x1000'4009);
 static_assert(Plain::table_paddr(0x1000'4009) == Paddr{0x1000'4000});
 static_assert(Plain::entry(0x1000'4001, 1) == Entry::table);
 static_assert(Plain::entry(0x1000'4003, 1) == Entry::reserved);
+// A supersection beyond 32 bits of paddr.
+static_assert(ArmV7s<>::entry(0x8127'1c0e, 1) == Entry::reserved);
 static_assert(Plain::entry(0x8000'1c7c, 0) == Entry::empty);
 // Privileged, and never accessed.
 static_assert(Plain::prot(0x8000'4c5e, 0) == Prot::none);
