@@ -14,6 +14,7 @@
 #include "cli/capabilities.hpp"
 #include "cli/client_program.hpp"
 #include "cli/launch.hpp"
+#include "cli/linger.hpp"
 #include "cli/report.hpp"
 #include "cli/state_directory.hpp"
 #include "host/lock_source.hpp"
@@ -155,7 +156,7 @@ std::string run(RunOptions const& options)
         auto const files = open_results(options);
         if (!files) return files.error();
         SignalGate const gate;
-        auto const prepared = prepare(options);
+        auto prepared = prepare(options);
         if (!prepared) return prepared.error();
         if (gate.interrupted()) return "interrupted";
         auto const start = Clock::now();
@@ -167,6 +168,7 @@ std::string run(RunOptions const& options)
              {options.command.front(), prepared->launch.machine.name, elapsed.count(), status,
               machine::read_counters(prepared->state.path())},
              *files);
+        if (linger(prepared->state.path(), prepared->locks)) prepared->state.leave();
     }
     end_like(status);
 }

@@ -29,6 +29,8 @@ public:
     StateDirectory& operator=(StateDirectory&&) = delete;
 
     std::filesystem::path const& path() const { return path_; }
+    // It is another process's to remove.
+    void leave() { path_.clear(); }
     // What engines wrote for the user, line by line.
     std::vector<std::string> log() const;
 

@@ -10,6 +10,8 @@
 
 #include <algorithm>
 #include <array>
+#include <cstdlib>
+#include <filesystem>
 
 #include "host/guarded_copy.hpp"
 #include "host/lock_source.hpp"
@@ -362,9 +364,18 @@ void Engine::status(int fd)
 long Engine::opened(int fd)
 {
     auto const node = nodes_.identify(fd);
-    if (!node || node->kind == Node::Kind::device) return 0;
+    // Another thread may have taken it for an inherited one already.
+    if (!node || fds_.owner(fd) != PINFOLD_FOREIGN) return 0;
     Inside const inside;
-    auto const file = open_node(*node);
+    long const result = open_at(fd, *node);
+    if (result == 0) see_inherited();
+    return result;
+}
+
+long Engine::open_at(int fd, Node const& node)
+{
+    if (node.kind == Node::Kind::device) return 0;
+    auto const file = open_node(node);
     if (!file) return as_kernel(file.error());
     auto added = watch_for(*file, fd);
     if (added) added = fds_.add(fd, *file);
@@ -418,9 +429,28 @@ Result<UniqueFd> Engine::claim_group(unsigned number) const
     return claim;
 }
 
+// What was open when the program's image began, and not by its own calls.
+void Engine::see_inherited()
+{
+    if (inherited_seen_.exchange(true)) return;
+    std::vector<int> descriptors;
+    std::error_code error;
+    for (auto const& entry : std::filesystem::directory_iterator{"/proc/self/fd", error})
+        descriptors.push_back(std::atoi(entry.path().filename().c_str()));
+    for (int const fd : descriptors)
+        if (fds_.owner(fd) == PINFOLD_FOREIGN) (void)adopt_one(fd);
+}
+
 long Engine::adopt(int fd)
 {
     Inside const inside;
+    see_inherited();
+    auto const owner = fds_.owner(fd);
+    return owner != PINFOLD_FOREIGN ? owner != PINFOLD_INTERNAL : adopt_one(fd);
+}
+
+long Engine::adopt_one(int fd)
+{
     auto const node = nodes_.identify(fd);
     if (!node) return 0;
     for (int const known : fds_.descriptors()) {
@@ -442,7 +472,7 @@ long Engine::adopt(int fd)
         node->kind == Node::Kind::container ? "container"
         : node->kind == Node::Kind::group   ? "group"
                                             : "device"));
-    return opened(fd) == 0 && fds_.owner(fd) != PINFOLD_FOREIGN ? 1 : 0;
+    return open_at(fd, *node) == 0 && fds_.owner(fd) != PINFOLD_FOREIGN ? 1 : 0;
 }
 
 void Engine::closed(uapi::FileId file)

@@ -101,6 +101,7 @@ private:
     Result<> build_machine();
     Result<UniqueFd> claim_group(unsigned number) const;
     void drop_free_claims();
+    long open_at(int fd, Node const& node);
     Result<uapi::FileId> open_node(Node const& node);
     long call(int fd, uapi::Call call);
     uapi::Reply dispatch(uapi::Call call);
@@ -111,6 +112,8 @@ private:
     Result<Link::Mapping> bar_of(uapi::FileId file, std::uint64_t offset, std::uint64_t size,
                                  bool shared);
     std::optional<uapi::FileId> find_owner(int fd);
+    long adopt_one(int fd);
+    void see_inherited();
     Link* link_to(int pid, std::filesystem::path const& socket);
     Result<uapi::FileId> open_group(unsigned number);
     void settle_everywhere();
@@ -139,6 +142,7 @@ private:
     std::mutex shares_mutex_;                                // guards what follows
     std::unordered_map<std::uint32_t, UniqueFd> witnesses_;  // a descriptor of each file of ours
     std::unordered_map<std::uint32_t, unsigned> on_the_way_;
+    std::atomic<bool> inherited_seen_{false};
     std::list<Link> links_;  // to owners; they stay, for files name them
     std::unordered_map<int, Link*> links_by_pid_;
     // From before_fork() on: connections for the child, in our place and in those of our links.

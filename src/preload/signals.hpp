@@ -42,8 +42,8 @@ public:
     };
     using FaultHandler = Verdict (*)(siginfo_t const& info, ucontext_t& context);
 
-    // Takes over the handlers that the process has, and unblocks faults in every thread. `handler` sees the faults that no guarded copy
-    // explains.
+    // Takes over the handlers that the process has, and unblocks faults in every thread. `handler`
+    // sees the faults that no guarded copy explains.
     static void start(FaultHandler handler);
 
     // sigaction(2) as the client sees it: 0 or a negative errno.

@@ -208,24 +208,39 @@ int ioctl(int fd, unsigned long request, unsigned long arg)
     return (int)finish(engine->ioctl(fd, request, arg));
 }
 
-/* Device descriptors that came from elsewhere (a program image before this one) fail like any that
- * only names a file; then they are looked at. */
+/* Device descriptors that came with the program's image fail like any that only names a file, and
+ * then they are looked at. Once there is an engine, others have come by ways that it has seen. */
 static bool unknown_of_ours(int fd)
 {
     if (LIKELY(errno != EBADF) || state_directory == NULL || next.fcntl(fd, F_GETFD) < 0)
         return false;
-    bool const adopted = !borrowed() && load() != NULL && engine->adopt(fd) != 0;
+    bool const adopted = load() != NULL && engine->adopt(fd) != 0;
     errno = EBADF;
     return adopted;
+}
+
+__attribute__((noinline)) static ssize_t first_pread(int fd, void* buffer, size_t size,
+                                                     off_t offset)
+{
+    ssize_t const result = next.pread(fd, buffer, size, offset);
+    if (LIKELY(result >= 0) || !unknown_of_ours(fd)) return result;
+    return finish(engine->pread(fd, buffer, size, offset));
+}
+
+__attribute__((noinline)) static ssize_t first_pwrite(int fd, void const* buffer, size_t size,
+                                                      off_t offset)
+{
+    ssize_t const result = next.pwrite(fd, buffer, size, offset);
+    if (LIKELY(result >= 0) || !unknown_of_ours(fd)) return result;
+    return finish(engine->pwrite(fd, buffer, size, offset));
 }
 
 ssize_t pread64(int fd, void* buffer, size_t size, off_t offset)
 {
     READY();
     if (ours(fd)) return finish(engine->pread(fd, buffer, size, offset));
-    ssize_t const result = next.pread(fd, buffer, size, offset);
-    if (LIKELY(result >= 0) || !unknown_of_ours(fd)) return result;
-    return finish(engine->pread(fd, buffer, size, offset));
+    if (engine == NULL) return first_pread(fd, buffer, size, offset);
+    return next.pread(fd, buffer, size, offset);
 }
 
 ssize_t pread(int fd, void* buffer, size_t size, off_t offset) __attribute__((alias("pread64")));
@@ -244,9 +259,8 @@ ssize_t pwrite64(int fd, void const* buffer, size_t size, off_t offset)
 {
     READY();
     if (ours(fd)) return finish(engine->pwrite(fd, buffer, size, offset));
-    ssize_t const result = next.pwrite(fd, buffer, size, offset);
-    if (LIKELY(result >= 0) || !unknown_of_ours(fd)) return result;
-    return finish(engine->pwrite(fd, buffer, size, offset));
+    if (engine == NULL) return first_pwrite(fd, buffer, size, offset);
+    return next.pwrite(fd, buffer, size, offset);
 }
 
 ssize_t pwrite(int fd, void const* buffer, size_t size, off_t offset)

@@ -1,4 +1,8 @@
 // pinfold run, with programs that know nothing of VFIO, or only look at its files.
+#include <unistd.h>
+
+#include <filesystem>
+
 #include "cli/command.hpp"
 
 namespace pinfold::cli {
@@ -12,6 +16,25 @@ TEST_F(CommandTest, a_run_is_silent_and_passes_the_exit_status_through)
         EXPECT_EQ(outcome.status, status);
         EXPECT_EQ(outcome.out, "out\n");
         EXPECT_EQ(outcome.err, "err\n");
+    }
+}
+
+// The run is over for the user when the program ends; its files stay for what it leaves behind.
+TEST_F(CommandTest, a_daemon_keeps_the_runs_files_until_it_ends)
+{
+    for (auto const* const how : {"", "--no-namespace"}) {
+        auto const said = dir() / "said";
+        std::filesystem::remove(said);
+        auto const outcome = pinfold(fmt::format(
+            "run {} -- sh -c 'echo $PINFOLD_STATE; (setsid sh -c \"sleep 1; cat "
+            "/sys/bus/pci/devices/0000:00:04.0/vendor; ls /dev/vfio\" >{} 2>&1 </dev/null &)'",
+            how, said.string()));
+        EXPECT_EQ(outcome.status, 0) << outcome.err;
+        auto const state = outcome.out.substr(0, outcome.out.find('\n'));
+        EXPECT_TRUE(std::filesystem::exists(state)) << state;
+        for (int i = 0; i < 100 && std::filesystem::exists(state); ++i) (void)::usleep(100000);
+        EXPECT_FALSE(std::filesystem::exists(state)) << state;
+        EXPECT_EQ(test::shell("cat " + said.string()).out, "0x1234\n0\nvfio\n") << how;
     }
 }
 

@@ -1,0 +1,20 @@
+// A run whose program has ended while others of it live on: a daemon. Its files stay for them.
+#pragma once
+
+#include <filesystem>
+#include <vector>
+
+#include "base/unique_fd.hpp"
+
+namespace pinfold::cli {
+
+// The processes that were started by the run in `state` and have not ended, except this one: those
+// in whose environment it stands, or that have a file of it open.
+std::vector<int> processes_of(std::filesystem::path const& state);
+
+// Goes on in a process of its own, out of the user's sight, until none is left; it then removes
+// `state`, and `locks` end with it. False: there is none, or no process can be made for it; then
+// nothing happens.
+bool linger(std::filesystem::path const& state, std::vector<UniqueFd> const& locks);
+
+}  // namespace pinfold::cli
