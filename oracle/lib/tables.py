@@ -133,6 +133,27 @@ def _show(outcome: Outcome) -> None:
         print(f"    and {hidden} more")
 
 
+def _compare_with_written() -> dict[str, dict[str, int]]:
+    """Of each encoder: words that were compared with the specification's bit tables, and how many differ."""
+    said = subprocess.run([str(_TOOL), "--written"], capture_output=True, text=True)
+    encoders = {}
+    for line in said.stdout.splitlines():
+        name, words, differences, first = line.split(" ", 3)
+        encoders[name] = {"words": int(words), "differences": int(differences)}
+        if int(differences) or not int(words):
+            print(f"DIFFER {name} and its written bit table: {differences} of {words} words; {first}")
+    bad = sum(not _agrees(encoder) for encoder in encoders.values())
+    if said.returncode != (1 if bad else 0) or not encoders:
+        raise say.Refusal(f"the comparison with the written bit tables ended with {said.returncode}: {said.stderr.strip()}")
+    total = sum(encoder["words"] for encoder in encoders.values())
+    print(f"{'DIFFER' if bad else 'same  '} {len(encoders)} encoders, {total} words, and the written bit tables")
+    return encoders
+
+
+def _agrees(encoder: dict[str, int]) -> bool:
+    return encoder["words"] > 0 and encoder["differences"] == 0
+
+
 def run(names: list[str], seed: int, mappings: int, record: bool) -> int:
     known = _formats()
     if record and names:
@@ -142,16 +163,18 @@ def run(names: list[str], seed: int, mappings: int, record: bool) -> int:
         say.step(f"{name}: read by {known[name]}")
         outcomes.append(_run(name, known[name], seed, mappings))
         _show(outcomes[-1])
+    encoders = _compare_with_written()
+    differing = not all(_agrees(encoder) for encoder in encoders.values())
     bad = [outcome.name for outcome in outcomes if not outcome.good]
     if not outcomes:
         print("oracle: nothing ran, which proves nothing")
         return 1
-    if record and not bad:
-        tables_page.record({outcome.name: outcome.numbers for outcome in outcomes}, known, seed)
+    if record and not bad and not differing:
+        tables_page.record({outcome.name: outcome.numbers for outcome in outcomes}, known, encoders, seed)
     else:
         tables_page.check()
     print(f"oracle: {len(outcomes)} formats, {len(outcomes) - len(bad)} the same, {len(bad)} different")
-    return 1 if bad else 0
+    return 1 if bad or differing else 0
 
 
 def list_formats() -> None:

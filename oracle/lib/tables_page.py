@@ -26,7 +26,7 @@ def _load() -> dict:
     return json.loads(_DATA.read_text()) if _DATA.exists() else {}
 
 
-def record(numbers: dict[str, dict[str, int]], guests: dict[str, str], seed: int) -> None:
+def record(numbers: dict[str, dict[str, int]], guests: dict[str, str], encoders: dict[str, dict[str, int]], seed: int) -> None:
     data = {
         "date": datetime.date.today().isoformat(),
         "commit": fidelity.commit(),
@@ -36,6 +36,7 @@ def record(numbers: dict[str, dict[str, int]], guests: dict[str, str], seed: int
                    "qemu": table_boards.qemu_version(guests[name])}
             for name, found in numbers.items()
         },
+        "encoders": encoders,
     }
     _DATA.write_text(json.dumps(data, indent=1) + "\n")
     _PAGE.write_text(_page_with_table())
@@ -50,7 +51,30 @@ def _table() -> str:
     for name, found in data["formats"].items():
         cells = [name, found["reader"], found["qemu"], *(f"{found[key]:,}" for key in COLUMNS)]
         lines.append("| " + " | ".join(cells) + " |")
+    lines += ["", "The encoders' words, for everything that can be asked of a mapping, every leaf size and every bit of a paddr, against the bit", "tables of the specifications:", ""]
+    lines += ["| encoder | words | differences | read by |", "|---|---|---|---|"]
+    for name, found in data["encoders"].items():
+        lines.append(f"| {name} | {found['words']:,} | {found['differences']} | {_readers(name, data['formats'])} |")
     return "\n".join(lines) + "\n"
+
+
+# Encoders and the formats above that are made of their words; none: QEMU has no reader, or none of what is special in them.
+_READ_AS = {
+    "vtdss": "vtdss-3, vtdss-4; with 5 levels by nothing",
+    "x86": "x86-4, x86-5",
+    "x86-vtd61": "x86-4-vtd61",
+    "x86-amd61": "x86-4-amd61",
+    "amdv1": "amdv1-39, amdv1-64",
+    "arm-s2-4k": "arm-s2-4k-48, arm-s2-4k-42, arm-s2-4k-40",
+    "arm-s2-16k": "arm-s2-16k-48",
+    "arm-s2-64k": "arm-s2-64k-52",
+    "riscv": "riscv-sv39, riscv-sv48, riscv-sv57",
+}
+
+
+def _readers(encoder: str, formats: dict) -> str:
+    named = _READ_AS.get(encoder, encoder)
+    return named if encoder in _READ_AS or encoder in formats else "nothing"
 
 
 def _page_with_table() -> str:

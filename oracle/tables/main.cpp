@@ -4,13 +4,32 @@
 #include <CLI/CLI.hpp>
 
 #include "session.hpp"
+#include "written.hpp"
+
+namespace {
+
+// A line for each format: its name, words, differences and the first of them.
+int print_written()
+{
+    bool same = true;
+    for (auto const& result : pinfold::tables::compare_with_written()) {
+        fmt::print("{} {} {} {}\n", result.format, result.words, result.differences,
+                   result.first_difference);
+        same = same && result.words > 0 && result.differences == 0;
+    }
+    return same ? 0 : 1;
+}
+
+}  // namespace
 
 int main(int argc, char** argv)
 {
     CLI::App app{"Random page tables for a reader in a guest, and the comparison"};
     pinfold::tables::Options options;
     bool list = false;
+    bool written = false;
     app.add_flag("--list", list, "name the formats and their guests");
+    app.add_flag("--written", written, "compare the encoders with the specifications' bit tables");
     app.add_option("--format", options.format);
     app.add_option("--seed", options.seed);
     app.add_option("--mappings", options.mappings);
@@ -23,5 +42,6 @@ int main(int argc, char** argv)
         pinfold::tables::print_formats();
         return 0;
     }
+    if (written) return print_written();
     return pinfold::tables::run(options);
 }
