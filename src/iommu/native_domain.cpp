@@ -9,16 +9,21 @@ namespace pinfold::iommu {
 namespace {
 
 // What a gather remembers of the index is a moment; all that went until then may be freed once the
-// gather's readers are gone, whoever took it away.
+// gather's readers are gone, whoever took it away. The count of tables begins at one.
+constexpr std::uint64_t both(std::uint32_t low, std::uint32_t high)
+{
+    return std::uint64_t{high} << 32 | low;
+}
+constexpr std::uint32_t low(std::uint64_t both) { return static_cast<std::uint32_t>(both); }
+constexpr std::uint32_t high(std::uint64_t both) { return static_cast<std::uint32_t>(both >> 32); }
+
 Retired packed(native::Index::Mark mark)
 {
-    return {std::uint64_t{mark.tables} << 32 | mark.lines, std::uint64_t{mark.roots} << 32 | 1};
+    return {both(mark.records, mark.segments), both(mark.tables, mark.roots)};
 }
 native::Index::Mark unpacked(Retired retired)
 {
-    return {static_cast<std::uint32_t>(retired.first),
-            static_cast<std::uint32_t>(retired.first >> 32),
-            static_cast<std::uint32_t>(retired.count >> 32)};
+    return {low(retired.first), high(retired.first), low(retired.count), high(retired.count)};
 }
 
 }  // namespace

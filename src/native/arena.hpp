@@ -30,9 +30,9 @@ public:
     // From now on so many units can be taken without fail. False: there is no memory.
     bool ensure(std::uint32_t units)
     {
-        while (free_.count + (ready_ - fresh_) < units)
-            if (!grow()) return false;
-        return true;
+        if (free_.count + (ready_ - fresh_) >= units) [[likely]]
+            return true;
+        return grow_to(units);
     }
     // Zeroed, or as it was when it was retired. REQUIRES: ensured.
     Id take()
@@ -54,7 +54,7 @@ public:
         retired_last_ = id;
         ++retired_ever_;
     }
-    // Counts what was ever retired; wraps.
+    // One more than what was ever retired; wraps.
     std::uint32_t retired_ever() const { return retired_ever_; }
     // What was retired when retired_ever() was `upto`, or before, is free. REQUIRES: no reader is
     // left in it.
@@ -70,7 +70,8 @@ public:
             ++free_.count;
             --in_use_;
         }
-        if (in_use_ == 0) shrink();
+        if (in_use_ == 0 && chunk_count_ > 1) [[unlikely]]
+            shrink();
     }
 
     std::byte* at(Id id) const
@@ -122,6 +123,12 @@ private:
         return reinterpret_cast<Head*>(chunks_[id >> kIndexLg2])->links[id & kIndexMask];
     }
 
+    bool grow_to(std::uint32_t units)
+    {
+        while (free_.count + (ready_ - fresh_) < units)
+            if (!grow()) return false;
+        return true;
+    }
     bool grow()
     {
         if (chunk_count_ == 1 && first_ready_bytes_ < kChunk) return populate_more_of_the_first();
@@ -157,7 +164,6 @@ private:
     // Nothing is in use: what a peak has left behind goes, but for the first chunk.
     void shrink()
     {
-        if (chunk_count_ <= 1) return;
         drop_chunks(1);
         free_ = {};
         fresh_ = 1;
@@ -178,7 +184,7 @@ private:
     List free_;
     List retired_;
     Id retired_last_ = 0;
-    std::uint32_t retired_ever_ = 0;
+    std::uint32_t retired_ever_ = 1;
 };
 
 }  // namespace pinfold::native

@@ -125,10 +125,11 @@ void DirtyLog::take_group(Half& half, std::size_t group, Taking const& taking)
 {
     std::uint64_t const block = taking.part.start.raw() & ~((std::uint64_t{1} << kBlockLg2) - 1);
     std::uint64_t const start = block + (std::uint64_t{group} << kGroupLg2);
-    std::uint64_t* const words = &half.bits[group * kWordsInGroup];
+    std::uint64_t* __restrict const words = &half.bits[group * kWordsInGroup];
     bool empty = true;
     if (taking.whole_words(start, std::uint64_t{1} << kGroupLg2)) {
-        std::uint64_t* const into = &taking.into[(start - taking.range_start.raw()) >> kWordLg2];
+        std::uint64_t* __restrict const into =
+            &taking.into[(start - taking.range_start.raw()) >> kWordLg2];
         for (std::size_t word = 0; word < kWordsInGroup; ++word) into[word] |= words[word];
         std::fill_n(words, kWordsInGroup, 0);
     } else {

@@ -85,6 +85,19 @@ DmaMap::Usage DmaMap::usage(Owner owner) const
     return number < accounts_.size() ? accounts_[number].used : Usage{};
 }
 
+// `other` is the address on the other side.
+[[gnu::always_inline]] inline Result<DmaMap::Request> DmaMap::checked(Iova iova,
+                                                                      std::uint64_t other,
+                                                                      std::uint64_t size, Prot prot,
+                                                                      Owner owner) const
+{
+    bool const known_prot = prot != Prot::none && (prot | Prot::read_write) == Prot::read_write;
+    if (!granule_.aligned(iova.raw() | other | size) || size == 0 || !known_prot)
+        return fail(Errno::inval);
+    TRY(PaddrRange::of(Paddr{other}, size));
+    return Request{TRY(IovaRange::of(iova, size)), prot, owner};
+}
+
 Result<> DmaMap::map(Iova iova, void* memory, std::uint64_t size, Prot prot, Owner owner)
 {
     auto const raw = reinterpret_cast<std::uintptr_t>(memory);
@@ -112,17 +125,6 @@ Result<> DmaMap::map_without_memory(Iova iova, std::uint64_t size, Prot prot, Ow
     std::lock_guard const lock{lock_};
     TRY(admit(request));
     return commit(request, Entry::without_memory(prot), nullptr);
-}
-
-// `other` is the address on the other side.
-Result<DmaMap::Request> DmaMap::checked(Iova iova, std::uint64_t other, std::uint64_t size,
-                                        Prot prot, Owner owner) const
-{
-    bool const known_prot = prot != Prot::none && (prot | Prot::read_write) == Prot::read_write;
-    if (!granule_.aligned(iova.raw() | other | size) || size == 0 || !known_prot)
-        return fail(Errno::inval);
-    TRY(PaddrRange::of(Paddr{other}, size));
-    return Request{TRY(IovaRange::of(iova, size)), prot, owner};
 }
 
 // The part of a range in which mappings can be.
@@ -168,6 +170,15 @@ Result<std::uint64_t> DmaMap::unmap(Iova iova, std::uint64_t size, DmaReader* se
 {
     auto const range = TRY(unmappable(iova, size));
     std::lock_guard const lock{lock_};
+    // One whole mapping, as nearly always.
+    if (Id const id = range.last <= last_iova_ ? index_->id_at(range.start) : 0; id != 0) {
+        Mapping const mapping = index_->mapping(id);
+        if (mapping.iova == range) [[likely]] {
+            remove(id, mapping);
+            settle(self);
+            return size;
+        }
+    }
     TRY(cuts_nothing(range));
     std::uint64_t const bytes = take(range);
     if (bytes != 0) settle(self);

@@ -93,11 +93,16 @@ public:
     Result<> cut(Iova at);
     // A moment in the life of the index: all that was taken away or replaced until then.
     struct Mark {
-        std::uint32_t lines = 0;
+        std::uint32_t records = 0;
+        std::uint32_t segments = 0;
         std::uint32_t tables = 0;
         std::uint32_t roots = 0;
     };
-    Mark mark() const;
+    Mark mark() const
+    {
+        return {records_.retired_ever(), segments_.retired_ever(), tables_.retired_ever(),
+                roots_retired_ever_};
+    }
     // What was taken away or replaced until `upto` may be used anew; no matter if it was released
     // before. REQUIRES: no reader is left that looked before that moment.
     void release(Mark upto);
@@ -149,13 +154,18 @@ private:
         Piece const* end() const { return list.data() + count; }
     };
 
-    explicit BasicIndex(Memory& memory) : memory_{memory}, lines_{memory}, tables_{memory} {}
+    explicit BasicIndex(Memory& memory)
+        : memory_{memory}, records_{memory}, segments_{memory}, tables_{memory}
+    {
+    }
 
     static Mapping mapping_of(Record const& record);
-    Record& record(Id id) const { return *reinterpret_cast<Record*>(lines_.at(id)); }
+    Record& record(Id id) const { return *reinterpret_cast<Record*>(records_.at(id)); }
 
     template <bool kWithId>
     Place look(Iova iova) const;
+    template <bool kWithId>
+    Place look_high(std::uint64_t raw) const;
     template <bool kWithId, unsigned kLevel>
     Place look_in(TableAt<kLevel> const& table, std::uint64_t raw) const;
     template <bool kWithId, unsigned kLevel>
@@ -168,11 +178,18 @@ private:
     void give_back(Root* root);
     Id take_record(Mapping const& mapping, Tag tag);
     void put(Piece const& piece);
+    void take_out(Piece const& piece);
     void count(IovaRange range, int change);
 
     template <unsigned kLevel, class Visit>
     bool visit_in(TableAt<kLevel> const& table, std::uint64_t first, std::uint64_t last,
                   Visit& visit) const;
+
+    TableAt<0>* leaf_table(std::uint64_t first, std::uint64_t last) const;
+    static std::size_t leaf_slot(std::uint64_t raw)
+    {
+        return (raw >> kPageLg2) & (TableAt<0>::kSlots - 1);
+    }
 
     // index_write.hpp
     template <unsigned kLevel>
@@ -219,7 +236,8 @@ private:
     Root* root_ = nullptr;  // of the lowest window: it is always there
     Top* top_ = nullptr;    // nullptr: there is but one window
     Memory& memory_;
-    Arena<sizeof(Record)> lines_;  // records and segments
+    Arena<sizeof(Record)> records_;
+    Arena<sizeof(Narrow)> segments_;  // of both kinds; apart, because look-ups need no records
     Arena<std::max(sizeof(TableAt<0>), sizeof(TableAt<1>))> tables_;
     Root* spare_roots_ = nullptr;
     Root* retired_roots_ = nullptr;  // in the order in which they went
@@ -230,20 +248,29 @@ private:
     std::array<std::uint64_t, 64> sizes_{};
 };
 
+// Inlined into the device's loop as a whole, but for the windows above the lowest.
 template <class S>
 template <bool kWithId>
-inline auto BasicIndex<S>::look(Iova iova) const -> Place
+[[gnu::always_inline]] inline auto BasicIndex<S>::look(Iova iova) const -> Place
 {
     std::uint64_t const raw = iova.raw();
     if (raw >> kSlotLg2<3> == 0) [[likely]]
         return look_in<kWithId, 2>(*root_, raw);
+    return look_high<kWithId>(raw);
+}
+
+template <class S>
+template <bool kWithId>
+[[gnu::noinline, gnu::cold]] auto BasicIndex<S>::look_high(std::uint64_t raw) const -> Place
+{
     if (top_ == nullptr) return {};
     return look_in<kWithId, 3>(*top_, raw);
 }
 
 template <class S>
 template <bool kWithId, unsigned kLevel>
-inline auto BasicIndex<S>::look_in(TableAt<kLevel> const& table, std::uint64_t raw) const -> Place
+[[gnu::always_inline]] inline auto BasicIndex<S>::look_in(TableAt<kLevel> const& table,
+                                                          std::uint64_t raw) const -> Place
 {
     std::size_t const slot = (raw >> kSlotLg2<kLevel>)&(TableAt<kLevel>::kSlots - 1);
     Entry const entry = table.at(slot);
@@ -262,8 +289,8 @@ inline auto BasicIndex<S>::look_in(TableAt<kLevel> const& table, std::uint64_t r
 
 template <class S>
 template <bool kWithId, unsigned kLevel>
-inline auto BasicIndex<S>::look_in_segments(SegmentsAt<kLevel> const& node, std::uint64_t raw) const
-    -> Place
+[[gnu::always_inline]] inline auto BasicIndex<S>::look_in_segments(SegmentsAt<kLevel> const& node,
+                                                                   std::uint64_t raw) const -> Place
 {
     using Page = decltype(SegmentsAt<kLevel>::kFree);
     std::uint64_t const block = raw & ~low_mask<kLevel>();
@@ -280,10 +307,10 @@ inline auto BasicIndex<S>::look_in_segments(SegmentsAt<kLevel> const& node, std:
 }
 
 template <class S>
-inline auto BasicIndex<S>::span(Iova iova) const -> Span
+[[gnu::always_inline]] inline auto BasicIndex<S>::span(Iova iova) const -> Span
 {
-    auto const [entry, id, last] = look<false>(iova);
-    return {entry, Iova{last}};
+    Place const place = look<false>(iova);
+    return {place.entry, Iova{place.last}};
 }
 
 template <class S>
@@ -298,6 +325,19 @@ inline void BasicIndex<S>::visit(IovaRange range, Visit visit) const
         visit_in<3>(*top_, first, last, visit);
     else
         visit(Entry{}, first, last);
+}
+
+// The table whose slots a range fills without touching any other: where small mappings lie among
+// many. nullptr: none.
+template <class S>
+inline auto BasicIndex<S>::leaf_table(std::uint64_t first, std::uint64_t last) const -> TableAt<0>*
+{
+    if (last >> kSlotLg2<3> != 0 || (first ^ last) >> kSlotLg2<1> != 0) return nullptr;
+    Entry const middle = root_->at(first >> kSlotLg2<2>);
+    if (!middle.table()) return nullptr;
+    Entry const leaves =
+        middle.node<TableAt<1>>()->at((first >> kSlotLg2<1>)&(TableAt<1>::kSlots - 1));
+    return leaves.table() ? leaves.node<TableAt<0>>() : nullptr;
 }
 
 // A range that goes on in the next slot is walked from where this table is.

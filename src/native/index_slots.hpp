@@ -119,9 +119,17 @@ void BasicIndex<S>::fill(TableAt<kLevel>& table, std::size_t slot, std::size_t e
             put_in<2>(*root_, {0, kLast, piece.entry, piece.id});
             ++slot;
         }
-    for (; slot < end; ++slot) {
-        table.ids[slot].store(piece.id, std::memory_order_relaxed);
-        set<kLevel>(table, slot, piece.entry);
+    while (slot < end) {
+        std::size_t const group = slot / TableAt<kLevel>::kGroup;
+        std::size_t const group_end = std::min(end, (group + 1) * TableAt<kLevel>::kGroup);
+        auto const added = static_cast<std::uint16_t>(group_end - slot);
+        for (; slot < group_end; ++slot) {
+            table.ids[slot].store(piece.id, std::memory_order_relaxed);
+            table.slots[slot].store(piece.entry.raw(), std::memory_order_release);
+        }
+        if (kLevel >= 2 && table.used[group] == 0) ++root_groups_;
+        table.used[group] = static_cast<std::uint16_t>(table.used[group] + added);
+        table.total += added;
     }
 }
 
@@ -152,7 +160,7 @@ Entry BasicIndex<S>::build(Pieces const& pieces)
             using Node = SegmentsAt<kLevel>;
             using Page = decltype(Node::kFree);
             constexpr std::uint64_t kMask = (std::uint64_t{1} << (kSlotLg2<kLevel> - kPageLg2)) - 1;
-            auto* const node = reinterpret_cast<Node*>(lines_.at(lines_.take()));
+            auto* const node = reinterpret_cast<Node*>(segments_.at(segments_.take()));
             for (unsigned lane = 0; lane < node->first.size(); ++lane) {
                 bool const taken = lane < pieces.count;
                 Piece const piece = taken ? pieces.list[lane] : Piece{};
@@ -254,7 +262,7 @@ void BasicIndex<S>::retire_node(Entry node)
 {
     if (node.final()) return;
     if (node.segments()) {
-        lines_.retire(lines_.id_of(node.template node<Narrow>()));
+        segments_.retire(segments_.id_of(node.template node<Narrow>()));
     } else if constexpr (kLevel == 3) {
         auto* const root = node.template node<Root>();
         root->next = nullptr;

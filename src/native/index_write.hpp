@@ -76,7 +76,7 @@ Result<Id> BasicIndex<S>::insert(IovaRange iova, Entry leaf)
 template <class S>
 Id BasicIndex<S>::take_record(Mapping const& mapping, Tag tag)
 {
-    Id const id = lines_.take();
+    Id const id = records_.take();
     Record& fresh = record(id);
     fresh.start.store(mapping.iova.start.raw(), std::memory_order_relaxed);
     fresh.last.store(mapping.iova.last.raw(), std::memory_order_relaxed);
@@ -90,11 +90,8 @@ void BasicIndex<S>::remove(Id id)
 {
     Mapping const gone = mapping(id);
     Piece const piece{gone.iova.start.raw(), gone.iova.last.raw(), gone.entry, id};
-    if (top_ == nullptr)
-        remove_in<2>(*root_, piece);
-    else
-        remove_in<3>(*top_, piece);
-    lines_.retire(id);
+    take_out(piece);
+    records_.retire(id);
     count(gone.iova, -1);
 }
 
@@ -145,19 +142,15 @@ Id BasicIndex<S>::first_in(IovaRange range) const
 {
     std::uint64_t const first = range.start.raw();
     std::uint64_t const last = range.last.raw();
-    return top_ == nullptr ? first_in<2>(*root_, first, last) : first_in<3>(*top_, first, last);
-}
-
-template <class S>
-auto BasicIndex<S>::mark() const -> Mark
-{
-    return {lines_.retired_ever(), tables_.retired_ever(), roots_retired_ever_};
+    if (top_ == nullptr || last >> kSlotLg2<3> == 0) return first_in<2>(*root_, first, last);
+    return first_in<3>(*top_, first, last);
 }
 
 template <class S>
 void BasicIndex<S>::release(Mark upto)
 {
-    lines_.release(upto.lines);
+    records_.release(upto.records);
+    segments_.release(upto.segments);
     tables_.release(upto.tables);
     std::uint32_t const keep = roots_retired_ever_ - upto.roots;
     for (; retired_root_count_ > keep; --retired_root_count_) {
@@ -170,13 +163,14 @@ void BasicIndex<S>::release(Mark upto)
 template <class S>
 std::uint64_t BasicIndex<S>::bytes_in_use() const
 {
-    return lines_.bytes_in_use() + tables_.bytes_in_use() + root_bytes();
+    return records_.bytes_in_use() + segments_.bytes_in_use() + tables_.bytes_in_use() +
+           root_bytes();
 }
 
 template <class S>
 std::uint64_t BasicIndex<S>::bytes_held() const
 {
-    return lines_.bytes_held() + tables_.bytes_held() + root_bytes();
+    return records_.bytes_held() + segments_.bytes_held() + tables_.bytes_held() + root_bytes();
 }
 
 // Roots are touched where they are used.
@@ -191,16 +185,33 @@ bool BasicIndex<S>::vacant(IovaRange range) const
 {
     std::uint64_t const first = range.start.raw();
     std::uint64_t const last = range.last.raw();
-    return top_ == nullptr ? empty_in<2>(*root_, first, last) : empty_in<3>(*top_, first, last);
+    if (auto const* const leaves = leaf_table(first, last)) [[likely]]
+        return slots_empty<0>(*leaves, leaf_slot(first), leaf_slot(last) + 1);
+    if (last >> kSlotLg2<3> == 0) return empty_in<2>(*root_, first, last);
+    return empty_in<3>(*top_, first, last);
 }
 
 template <class S>
 void BasicIndex<S>::put(Piece const& piece)
 {
-    if (top_ == nullptr)
-        put_in<2>(*root_, piece);
-    else
-        put_in<3>(*top_, piece);
+    if (auto* const leaves = leaf_table(piece.first, piece.last)) [[likely]]
+        return fill<0>(*leaves, leaf_slot(piece.first), leaf_slot(piece.last) + 1, piece);
+    if (piece.last >> kSlotLg2<3> == 0) return put_in<2>(*root_, piece);
+    put_in<3>(*top_, piece);
+}
+
+// A table that goes empty has to be taken out of the one above.
+template <class S>
+void BasicIndex<S>::take_out(Piece const& piece)
+{
+    auto* const leaves = leaf_table(piece.first, piece.last);
+    if (leaves != nullptr) [[likely]] {
+        std::size_t const slot = leaf_slot(piece.first);
+        std::size_t const end = leaf_slot(piece.last) + 1;
+        if (leaves->total > end - slot) return clear<0>(*leaves, slot, end, piece);
+    }
+    if (piece.last >> kSlotLg2<3> == 0) return remove_in<2>(*root_, piece);
+    remove_in<3>(*top_, piece);
 }
 
 // A size of 0 is 2^64.
@@ -217,7 +228,9 @@ void BasicIndex<S>::count(IovaRange range, int change)
 template <class S>
 bool BasicIndex<S>::reserve(IovaRange range)
 {
-    if (!lines_.ensure(S::kMostLines) || !tables_.ensure(S::kMostTables)) return false;
+    if (!records_.ensure(1) || !segments_.ensure(S::kMostSegments) ||
+        !tables_.ensure(S::kMostTables))
+        return false;
     if (top_ == nullptr || range.last.raw() >> kSlotLg2<3> == 0) return true;
     return reserve_roots(2);
 }

@@ -32,7 +32,7 @@ struct FullShape {
     static constexpr std::array<unsigned, kLevels> kLanes{0, 4, 3, 0};
     // The most that one call can need, both ends of its range together: a slot that outgrows its
     // segments hands 4 mappings on, with two ends each.
-    static constexpr std::uint32_t kMostLines = 24;
+    static constexpr std::uint32_t kMostSegments = 24;
     static constexpr std::uint32_t kMostTables = 6;
 };
 static_assert(slot_lg2<FullShape, 1>() == 21 && slot_lg2<FullShape, 2>() == 30);

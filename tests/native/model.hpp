@@ -14,7 +14,7 @@ namespace pinfold::native {
 struct TinyShape {
     static constexpr std::array<unsigned, kLevels> kTableLg2{1, 1, 1, 1};
     static constexpr std::array<unsigned, kLevels> kLanes{0, 1, 1, 0};
-    static constexpr std::uint32_t kMostLines = 24;
+    static constexpr std::uint32_t kMostSegments = 24;
     static constexpr std::uint32_t kMostTables = 24;
 };
 
@@ -22,7 +22,7 @@ struct TinyShape {
 struct SmallShape {
     static constexpr std::array<unsigned, kLevels> kTableLg2{2, 2, 2, 2};
     static constexpr std::array<unsigned, kLevels> kLanes{0, 2, 3, 0};
-    static constexpr std::uint32_t kMostLines = 24;
+    static constexpr std::uint32_t kMostSegments = 24;
     static constexpr std::uint32_t kMostTables = 24;
 };
 
