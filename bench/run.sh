@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# All measurements, or one: bench/run.sh [calls|convert|bystander]
+# All measurements, or one: bench/run.sh [calls|convert|bystander|native]
+# bench/run.sh --plot draws docs/native-cost.svg anew.
 set -euo pipefail
 cd "$(dirname "$(readlink -f "$0")")/.."
 
@@ -13,10 +14,20 @@ convert() {
     bench/convert.sh "${TMPDIR:-/var/tmp}"
 }
 bystander() { bench/bystander.sh; }
+readonly interleaved=(--benchmark_enable_random_interleaving=true --benchmark_report_aggregates_only=true)
+native() {
+    build/bench/native_bench --benchmark_repetitions=9 --benchmark_min_time=0.01 "${interleaved[@]}" 2>/dev/null
+}
+plot() {
+    build/bench/native_bench --plot --benchmark_repetitions=5 --benchmark_min_time=0.01 "${interleaved[@]}" 2>/dev/null |
+        bench/plot.py >docs/native-cost.svg
+    echo "drawn: docs/native-cost.svg"
+}
 
 printf 'Measured on %s\n' "$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -1), $(nproc) CPUs, Linux $(uname -r)"
 case ${1:-all} in
-    all) calls && echo && convert && echo && bystander ;;
-    calls | convert | bystander) "$1" ;;
-    *) echo "bench/run.sh: there is no measurement '$1': calls, convert or bystander" >&2 && exit 2 ;;
+    all) calls && echo && convert && echo && bystander && echo && native ;;
+    calls | convert | bystander | native) "$1" ;;
+    --plot) plot ;;
+    *) echo "bench/run.sh: there is no measurement '$1': calls, convert, bystander or native; or --plot" >&2 && exit 2 ;;
 esac
