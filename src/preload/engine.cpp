@@ -466,8 +466,8 @@ long Engine::adopt_one(int fd)
         return 0;
     }
     log_line(fmt::format(
-        "process {}: descriptor {} ({}) came from a process or program image that has gone; its "
-        "mappings went with it",
+        "process {}: descriptor {} ({}) came from a process or program image that has gone, or was "
+        "opened unseen; it starts anew",
         ::getpid(), fd,
         node->kind == Node::Kind::container ? "container"
         : node->kind == Node::Kind::group   ? "group"

@@ -63,6 +63,9 @@ static struct {
     sighandler_t (*signal)(int, sighandler_t);
     int (*sigprocmask)(int, sigset_t const*, sigset_t*);
     int (*pthread_sigmask)(int, sigset_t const*, sigset_t*);
+    int (*fclose)(FILE*);
+    ssize_t (*readlink)(char const*, char*, size_t);
+    ssize_t (*readlinkat)(int, char const*, char*, size_t);
     ssize_t (*sendmsg)(int, struct msghdr const*, int);
     ssize_t (*recvmsg)(int, struct msghdr*, int);
 } next;
@@ -96,6 +99,9 @@ static void resolve(void)
     NEXT(signal, "signal");
     NEXT(sigprocmask, "sigprocmask");
     NEXT(pthread_sigmask, "pthread_sigmask");
+    NEXT(fclose, "fclose");
+    NEXT(readlink, "readlink");
+    NEXT(readlinkat, "readlinkat");
     NEXT(sendmsg, "sendmsg");
     NEXT(recvmsg, "recvmsg");
     NEXT(ioctl, "ioctl"); /* last: its presence says that the rest is there */
@@ -404,6 +410,17 @@ int close(int fd)
     return result;
 }
 
+int fclose(FILE* stream)
+{
+    READY();
+    if (LIKELY(engine == NULL) || stream == NULL || borrowed()) return next.fclose(stream);
+    int const fd = fileno(stream);
+    uint32_t const file = fd >= 0 && !internal(fd) ? forget(fd) : PINFOLD_FOREIGN;
+    int const result = next.fclose(stream);
+    closed(file);
+    return result;
+}
+
 /* Closes [first, last] in the pieces that lie between the engine's own descriptors. */
 int close_range(unsigned first, unsigned last, int flags)
 {
@@ -647,11 +664,75 @@ FILE* fopen64(char const* path, char const* mode)
 {
     READY();
     FILE* const stream = next.fopen(path, mode);
-    if (UNLIKELY(engine != NULL) && stream != NULL) (void)tell(path, fileno(stream));
+    if (stream == NULL) return NULL;
+    if (UNLIKELY(maybe_node(path, 0))) {
+        struct stat status;
+        int const fd = fileno(stream);
+        bool const may_be = paths_mode || (fstat(fd, &status) == 0 && S_ISCHR(status.st_mode));
+        long const result = may_be && load() != NULL ? engine->opened(fd) : 0;
+        if (result >= 0) return stream;
+        (void)next.fclose(stream);
+        errno = (int)-result;
+        return NULL;
+    }
+    if (UNLIKELY(engine != NULL)) (void)tell(path, fileno(stream));
     return stream;
 }
 
 FILE* fopen(char const* path, char const* mode) __attribute__((alias("fopen64")));
+
+/* ---- names: a device's descriptor is of an inode without one ---- */
+
+static bool may_be_ours(char const* path)
+{
+    static char const kProc[] = "/proc/";
+    return UNLIKELY(engine != NULL) && strncmp(path, kProc, sizeof kProc - 1) == 0;
+}
+
+/* `length` bytes in `found` are where a link in /proc leads; `target` gets what Linux would say. */
+static ssize_t give_name(char const* found, ssize_t length, char* target, size_t room)
+{
+    static char const kDevices[] = "/" PINFOLD_DIR_DEVICES "/";
+    static char const kName[] = "anon_inode:[vfio-device]";
+    size_t const state = strlen(state_directory);
+    if (length < 0) return length;
+    if ((size_t)length >= state + sizeof kDevices && memcmp(found, state_directory, state) == 0 &&
+        memcmp(found + state, kDevices, sizeof kDevices - 1) == 0) {
+        found = kName;
+        length = sizeof kName - 1;
+    }
+    size_t const size = (size_t)length < room ? (size_t)length : room;
+    memcpy(target, found, size);
+    return (ssize_t)size;
+}
+
+ssize_t readlink(char const* path, char* target, size_t room)
+{
+    READY();
+    char found[4096];
+    if (!may_be_ours(path) || room == 0) return next.readlink(path, target, room);
+    return give_name(found, next.readlink(path, found, sizeof found), target, room);
+}
+
+ssize_t readlinkat(int directory, char const* path, char* target, size_t room)
+{
+    READY();
+    char found[4096];
+    if (!may_be_ours(path) || room == 0) return next.readlinkat(directory, path, target, room);
+    return give_name(found, next.readlinkat(directory, path, found, sizeof found), target, room);
+}
+
+ssize_t __readlink_chk(char const* path, char* target, size_t room, size_t size)
+{
+    if (room > size) abort(); /* as the C library does */
+    return readlink(path, target, room);
+}
+
+ssize_t __readlinkat_chk(int directory, char const* path, char* target, size_t room, size_t size)
+{
+    if (room > size) abort();
+    return readlinkat(directory, path, target, room);
+}
 
 /* ---- signals: the engine needs SIGSEGV and SIGBUS, and the client keeps its handlers ---- */
 

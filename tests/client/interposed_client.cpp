@@ -91,6 +91,29 @@ void names()
     CHECK(::close(container) == 0);
 }
 
+// A device has no name but that of its kind, and a stream that is closed takes its descriptor
+// along.
+void streams()
+{
+    {
+        Edu edu;
+        char target[256] = {};
+        auto const link = std::string{"/proc/self/fd/"} + std::to_string(edu.device);
+        CHECK(::readlink(link.c_str(), target, sizeof target - 1) > 0);
+        CHECK(std::string{target} == "anon_inode:[vfio-device]");
+        CHECK(::readlink(link.c_str(), target, 4) == 4);
+    }
+    std::FILE* const stream = std::fopen("/dev/vfio/vfio", "r+");
+    CHECK(stream != nullptr);
+    int const fd = ::fileno(stream);
+    CHECK(api_version(fd) == VFIO_API_VERSION);
+    CHECK(std::fclose(stream) == 0);
+    int const null = ::open("/dev/null", O_RDWR);
+    CHECK(null == fd);
+    CHECK_FAILS(ENOTTY, api_version(null));
+    CHECK(::close(null) == 0);
+}
+
 void duplicates()
 {
     int const container = ::open("/dev/vfio/vfio", O_RDWR);
@@ -589,6 +612,7 @@ int main()
     before_the_engine();
     opening();
     names();
+    streams();
     duplicates();
     reads_and_writes();
     wild_arguments();
