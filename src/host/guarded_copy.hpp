@@ -2,7 +2,7 @@
 // has unmapped in a way that nobody could see coming; the copy then stops and says how far it got,
 // instead of killing the client.
 //
-// The copy faults inside one known instruction. Whoever owns the process's SIGSEGV and SIGBUS
+// The copy faults inside known instructions. Whoever owns the process's SIGSEGV and SIGBUS
 // handlers asks recover() first. A program without handlers of its own calls install_recovery().
 // Thread safe and async-signal-safe.
 #pragma once
@@ -11,7 +11,8 @@
 
 namespace pinfold::host {
 
-// Copies `size` bytes; returns how many were NOT copied: 0 on success.
+// Copies `size` bytes, upwards and each once, a word of 2, 4 or 8 bytes in one access; returns how
+// many were NOT copied: 0 on success.
 std::size_t guarded_copy(void* to, void const* from, std::size_t size);
 
 // In a fault handler: true if the fault was a guarded copy's, and `ucontext` (a ucontext_t*) now

@@ -55,7 +55,8 @@ public:
     bool bus_master() const { return bus_master_.load(std::memory_order_acquire); }
 
     // Totals since construction: calls that succeeded, and the bytes that moved, in calls that
-    // failed half-way too.
+    // failed half-way too. About right only when several threads transfer at once, which those of
+    // one device do not.
     struct Counters {
         std::uint64_t reads = 0, read_bytes = 0, writes = 0, written_bytes = 0;
     };

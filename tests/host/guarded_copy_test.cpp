@@ -5,7 +5,9 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <cstdlib>
+#include <thread>
 #include <vector>
 
 #include "host/support.hpp"
@@ -35,6 +37,43 @@ TEST_F(GuardedCopy, copies_what_is_there)
     EXPECT_EQ(guarded_copy(to.data(), from.data(), from.size()), 0U);
     EXPECT_EQ(to[9999], std::byte{5});
     EXPECT_EQ(to[10000], std::byte{1});
+}
+
+TEST_F(GuardedCopy, copies_every_length_and_no_byte_more)
+{
+    std::vector<std::byte> from(1100);
+    for (std::size_t i = 0; i < from.size(); ++i) from[i] = static_cast<std::byte>(i * 7 + 1);
+    for (std::ptrdiff_t size = 0; size <= 1024; ++size) {
+        std::vector<std::byte> to(1100, std::byte{0xee});
+        ASSERT_EQ(guarded_copy(to.data() + 1, from.data() + 2, static_cast<std::size_t>(size)), 0U);
+        ASSERT_TRUE(std::equal(to.begin() + 1, to.begin() + 1 + size, from.begin() + 2)) << size;
+        ASSERT_EQ(to[0], std::byte{0xee});
+        ASSERT_EQ(std::ranges::count(to.begin() + 1 + size, to.end(), std::byte{0xee}),
+                  std::ssize(to) - 1 - size)
+            << size;
+    }
+}
+
+// Two threads hand a word to and fro: a copy that wrote it twice would bring back an old value, and
+// one that wrote it in pieces a mixed one.
+TEST_F(GuardedCopy, of_a_word_is_one_access)
+{
+    alignas(8) std::atomic<std::uint64_t> word{0};
+    std::atomic<bool> stop{false};
+    std::uint64_t mixed = 0;
+    std::thread reader{[&] {
+        while (!stop) {
+            std::uint64_t const seen = word;
+            if (seen != 0 && seen != ~std::uint64_t{0}) ++mixed;
+        }
+    }};
+    for (int i = 0; i < 200'000; ++i) {
+        std::uint64_t const value = i % 2 == 0 ? 0 : ~std::uint64_t{0};
+        ASSERT_EQ(guarded_copy(&word, &value, 8), 0U);
+    }
+    stop = true;
+    reader.join();
+    EXPECT_EQ(mixed, 0U);
 }
 
 TEST_F(GuardedCopy, of_nothing_touches_nothing)
