@@ -16,33 +16,43 @@ void Iotlb::fill(Iova iova, IovaRange leaf, Paddr paddr, Prot prot, Written writ
 {
     // Not an atomic increment: a lost count costs less than a locked instruction.
     misses_.store(misses_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
-    Slot& slot = slots_[index(iova)];
+    // The block or the page that was asked for; of a page, what lies in the leaf.
+    Iova const block{iova.raw() & ~k2M.mask()};
+    bool const large = written == Written::unasked && leaf.contains(block) &&
+                       leaf.contains(Iova{block.raw() | k2M.mask()});
+    Iova const start = large ? block : Iova{iova.raw() & ~kPageMask};
+    Slot& page = slots_[index(iova, k4K, kEntries)];
+    // What the page says of writes, that nobody asks for any more, would be found first.
+    if (large) drop(page, {iova, iova});
+    Slot& slot = large ? blocks_[index(iova, k2M, kBlocks)] : page;
     std::uint64_t sequence = slot.sequence.load();
     if ((sequence & 1) != 0 || !slot.sequence.compare_exchange_strong(sequence, sequence + 1))
         return;  // another thread fills it: as good as ours
 
-    if (generation_.load() == generation) {
-        // The page that was asked for, or what of it lies in the leaf.
-        Iova const page{iova.raw() & ~kPageMask};
-        if (leaf.contains(page))
-            write(slot, page.raw() | kValid | bits(written) | static_cast<std::uint64_t>(prot),
-                  (paddr + (page - leaf.start)).raw(), leaf.last.raw());
-    }
+    if (generation_.load() == generation && leaf.contains(start))
+        write(slot, start.raw() | kValid | bits(written) | static_cast<std::uint64_t>(prot),
+              (paddr + (start - leaf.start)).raw(), leaf.last.raw());
     slot.sequence.store(sequence + 2);
 }
 
-// An entry of a page outside of what the leaves cover cannot reach into the range.
 void Iotlb::invalidate(Invalidation const& what)
 {
     generation_.fetch_add(1);
+    drop_all(slots_, k4K, what);
+    drop_all(blocks_, k2M, what);
+}
+
+// An entry of a page or block outside of what the leaves cover cannot reach into the range.
+void Iotlb::drop_all(std::span<Slot> slots, PageSize unit, Invalidation const& what)
+{
     auto const [start, last] = what.covered();
-    std::uint64_t const first = start.raw() >> k4K.lg2();
-    std::uint64_t const more = (last.raw() >> k4K.lg2()) - first;
-    if (more >= kEntries) {
-        for (Slot& slot : slots_) drop(slot, what.range);
+    std::uint64_t const first = start.raw() >> unit.lg2();
+    std::uint64_t const more = (last.raw() >> unit.lg2()) - first;
+    if (more >= slots.size()) {
+        for (Slot& slot : slots) drop(slot, what.range);
         return;
     }
-    for (std::uint64_t i = 0; i <= more; ++i) drop(slots_[(first + i) % kEntries], what.range);
+    for (std::uint64_t i = 0; i <= more; ++i) drop(slots[(first + i) % slots.size()], what.range);
 }
 
 void Iotlb::invalidate_all() { invalidate({{Iova{0}, Iova{~std::uint64_t{0}}}, {}, true}); }
@@ -61,7 +71,7 @@ void Iotlb::drop(Slot& slot, IovaRange range)
     slot.sequence.store(sequence + 2);
 }
 
-// Whether what the slot holds, from its page to the end of the leaf, is touched by `range`.
+// Whether what the slot holds, from its start to the end of the leaf, is touched by `range`.
 bool Iotlb::overlaps(std::uint64_t tag, std::uint64_t last, IovaRange range)
 {
     if ((tag & kValid) == 0) return false;

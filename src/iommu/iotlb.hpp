@@ -1,8 +1,9 @@
-// A device's translation cache: direct mapped, one entry per 4 KiB page of IOVA, read without
-// locks. It keeps what it has until it is told to let go: whoever changes a live translation
-// invalidates and then waits for the readers (ReadSection), as hardware's invalidation waits for
-// completion. Misses are not cached. As in hardware, an entry knows whether its page has been
-// noted as written, so that the next write need not note it again.
+// A device's translation cache: direct mapped, one entry per 4 KiB page of IOVA, and beside these
+// some for 2 MiB blocks inside larger leaves; read without locks. It keeps what it has until it is
+// told to let go: whoever changes a live translation invalidates and then waits for the readers
+// (ReadSection), as hardware's invalidation waits for completion. Misses are not cached. As in
+// hardware, an entry knows whether its page has been noted as written, so that the next write need
+// not note it again; where that is asked for, there are entries of pages only.
 //
 // Thread safety: lookup() and fill() from any thread inside a ReadSection, invalidate() from any
 // thread.
@@ -13,6 +14,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <span>
 
 #include "base/address.hpp"
 #include "base/page_size.hpp"
@@ -32,6 +34,7 @@ public:
     };
 
     static constexpr unsigned kEntries = 256;
+    static constexpr unsigned kBlocks = 32;
 
     std::optional<Entry> lookup(Iova iova) const;
     // What a fill knows of the writes to its page. `unasked`: nobody wants to know.
@@ -50,11 +53,11 @@ public:
 
 private:
     // A seqlock: odd while somebody writes, and a reader that saw it change has a miss. `tag` is
-    // the page's IOVA, kValid, what is Written and the prot; 0 is an empty slot.
+    // the page's or the block's IOVA, kValid, what is Written and the prot; 0 is an empty slot.
     struct alignas(32) Slot {
         std::atomic<std::uint64_t> sequence{0};
         std::atomic<std::uint64_t> tag{0};
-        std::atomic<std::uint64_t> paddr{0};  // of the page
+        std::atomic<std::uint64_t> paddr{0};  // of the page or the block
         std::atomic<std::uint64_t> last{0};   // of the leaf
     };
     static constexpr std::uint64_t kPageMask = k4K.mask();
@@ -64,21 +67,32 @@ private:
     static constexpr std::uint64_t kUnasked = 16;
 
     static std::uint64_t bits(Written written);
+    static std::optional<Entry> read(Slot const& slot, Iova iova, PageSize unit);
     static void drop(Slot& slot, IovaRange range);
-    static std::size_t index(Iova iova) { return (iova.raw() >> k4K.lg2()) % kEntries; }
+    static void drop_all(std::span<Slot> slots, PageSize unit, Invalidation const& what);
+    static std::size_t index(Iova iova, PageSize unit, std::size_t count)
+    {
+        return (iova.raw() >> unit.lg2()) % count;
+    }
     static bool overlaps(std::uint64_t tag, std::uint64_t last, IovaRange range);
     static void write(Slot& slot, std::uint64_t tag, std::uint64_t raw_paddr, std::uint64_t last);
 
-    std::array<Slot, kEntries> slots_;
+    std::array<Slot, kEntries> slots_;  // of pages
+    std::array<Slot, kBlocks> blocks_;
     std::atomic<std::uint64_t> generation_{0};
     std::atomic<std::uint64_t> misses_{0};
 };
 
-// One load for each word, then the sequence again: acquire keeps that order, and costs nothing on
-// x86.
 inline std::optional<Iotlb::Entry> Iotlb::lookup(Iova iova) const
 {
-    Slot const& slot = slots_[index(iova)];
+    if (auto const page = read(slots_[index(iova, k4K, kEntries)], iova, k4K)) return page;
+    return read(blocks_[index(iova, k2M, kBlocks)], iova, k2M);
+}
+
+// One load for each word, then the sequence again: acquire keeps that order, and costs nothing on
+// x86.
+inline std::optional<Iotlb::Entry> Iotlb::read(Slot const& slot, Iova iova, PageSize unit)
+{
     std::uint64_t const sequence = slot.sequence.load(std::memory_order_acquire);
     std::uint64_t const tag = slot.tag.load(std::memory_order_acquire);
     std::uint64_t const paddr = slot.paddr.load(std::memory_order_acquire);
@@ -86,12 +100,12 @@ inline std::optional<Iotlb::Entry> Iotlb::lookup(Iova iova) const
     bool const whole =
         (sequence & 1) == 0 && slot.sequence.load(std::memory_order_relaxed) == sequence;
 
-    std::uint64_t const offset = iova.raw() & kPageMask;
+    std::uint64_t const offset = iova.raw() & unit.mask();
     if (!whole || (tag & ~(kProtMask | kWritten | kUnasked)) != ((iova.raw() - offset) | kValid))
         return std::nullopt;
     std::uint64_t const size = last - iova.raw() + 1;
     std::uint64_t const noted = (tag & kUnasked) != 0   ? size
-                                : (tag & kWritten) != 0 ? k4K.bytes() - offset
+                                : (tag & kWritten) != 0 ? unit.bytes() - offset
                                                         : 0;
     return Entry{Paddr{paddr + offset}, size, static_cast<Prot>(tag & kProtMask), noted};
 }

@@ -57,15 +57,39 @@ TEST(Iotlb, the_first_and_the_last_page_can_be_cached)
     EXPECT_EQ(iotlb.lookup(Iova{top})->size, 1);
 }
 
-TEST(Iotlb, a_large_leaf_is_cached_by_page_and_says_how_far_it_goes)
+TEST(Iotlb, a_large_leaf_is_cached_by_block_and_says_how_far_it_goes)
 {
     Iotlb iotlb;
-    fill(iotlb, 0x203040, range(0x200000, 0x200000), 0x800000);
-    auto const entry = iotlb.lookup(Iova{0x203040});
-    ASSERT_TRUE(entry);
-    EXPECT_EQ(entry->paddr, Paddr{0x803040});
-    EXPECT_EQ(entry->size, 0x400000 - 0x203040);
-    EXPECT_FALSE(iotlb.lookup(Iova{0x204000}));
+    fill(iotlb, 0x603040, range(0x400000, 0x400000), 0x1000000, Prot::read);
+    for (std::uint64_t const iova : {0x600000ULL, 0x603040ULL, 0x604000ULL, 0x7fffffULL}) {
+        auto const entry = iotlb.lookup(Iova{iova});
+        ASSERT_TRUE(entry) << iova;
+        EXPECT_EQ(entry->paddr, Paddr{0x1000000 + iova - 0x400000});
+        EXPECT_EQ(entry->size, 0x800000 - iova);
+        EXPECT_EQ(entry->noted, entry->size);
+        EXPECT_EQ(entry->prot, Prot::read);
+    }
+    EXPECT_FALSE(iotlb.lookup(Iova{0x5fffff}));
+    EXPECT_FALSE(iotlb.lookup(Iova{0x800000}));
+    EXPECT_FALSE(iotlb.lookup(Iova{0x600000 + Iotlb::kBlocks * 0x200000ULL}));
+    iotlb.invalidate({range(0x5ff000, kPage), PageSizes{0x1000}, false});
+    EXPECT_TRUE(iotlb.lookup(Iova{0x600000}));
+    iotlb.invalidate({range(0x7ff000, kPage), PageSizes{0x400000}, false});
+    EXPECT_FALSE(iotlb.lookup(Iova{0x600000}));
+}
+
+TEST(Iotlb, a_large_leaf_whose_writes_are_noted_is_cached_by_page)
+{
+    for (auto const written : {Written::no, Written::yes}) {
+        Iotlb iotlb;
+        iotlb.fill(Iova{0x203040}, range(0x200000, 0x200000), Paddr{0x800000}, Prot::read, written,
+                   iotlb.generation());
+        auto const entry = iotlb.lookup(Iova{0x203040});
+        ASSERT_TRUE(entry);
+        EXPECT_EQ(entry->paddr, Paddr{0x803040});
+        EXPECT_EQ(entry->size, 0x400000 - 0x203040);
+        EXPECT_FALSE(iotlb.lookup(Iova{0x204000}));
+    }
 }
 
 TEST(Iotlb, a_leaf_that_does_not_hold_the_page_from_its_start_is_not_cached)
@@ -97,7 +121,8 @@ TEST(Iotlb, an_invalidation_of_small_leaves_looks_at_their_pages_only_and_of_lar
 {
     Iotlb iotlb;
     // Cached at a page below the range, of a leaf that reaches into it.
-    fill(iotlb, 0x200000, range(0x200000, 0x200000), 0);
+    iotlb.fill(Iova{0x200000}, range(0x200000, 0x200000), Paddr{0}, Prot::read, Written::no,
+               iotlb.generation());
     iotlb.invalidate({range(0x201000, kPage), PageSizes{k4K.bytes()}, false});
     EXPECT_TRUE(iotlb.lookup(Iova{0x200000}));
     iotlb.invalidate({range(0x201000, kPage), PageSizes{k4K.bytes() | k2M.bytes()}, false});
