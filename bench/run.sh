@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# All measurements, or one: bench/run.sh [calls|convert|bystander|native]
+# All measurements, or one: bench/run.sh [calls|convert|clients|bystander|native]
 # bench/run.sh --plot draws docs/native-cost.svg anew.
 set -euo pipefail
 cd "$(dirname "$(readlink -f "$0")")/.."
@@ -13,6 +13,7 @@ convert() {
     bench/convert.sh /dev/shm
     bench/convert.sh "${TMPDIR:-/var/tmp}"
 }
+clients() { bench/clients.sh; }
 bystander() { bench/bystander.sh; }
 readonly interleaved=(--benchmark_enable_random_interleaving=true --benchmark_report_aggregates_only=true)
 native() {
@@ -26,8 +27,8 @@ plot() {
 
 printf 'Measured on %s\n' "$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -1), $(nproc) CPUs, Linux $(uname -r)"
 case ${1:-all} in
-    all) calls && echo && convert && echo && bystander && echo && native ;;
-    calls | convert | bystander | native) "$1" ;;
+    all) calls && echo && convert && echo && clients && echo && bystander && echo && native ;;
+    calls | convert | clients | bystander | native) "$1" ;;
     --plot) plot ;;
-    *) echo "bench/run.sh: there is no measurement '$1': calls, convert, bystander or native; or --plot" >&2 && exit 2 ;;
+    *) echo "bench/run.sh: there is no measurement '$1': calls, convert, clients, bystander or native; or --plot" >&2 && exit 2 ;;
 esac

@@ -1,5 +1,5 @@
 // Debian's DPDK drives emulated devices through its own vfio-pci code: dpdk-testpmd forwards frames
-// on virtio ports that loop or are cross-connected.
+// on virtio ports that loop or are cross-connected, dpdk-test tries a DMA engine.
 #include <regex>
 
 #include "huge_pages.hpp"
@@ -84,6 +84,24 @@ TEST_P(Dpdk, testpmd_forwards_in_huge_pages_where_the_kernel_has_any)
     if (!pages.got) GTEST_SKIP() << "the kernel has no huge pages to give";
     expect_forwarded(
         forward("--device virtio-net,bdf=0000:00:04.0,mode=legacy", "--in-memory -m 64"));
+}
+
+PINFOLD_WORKS_WITH(
+    "dpdk-test 22.11 (Debian), `ioat`",
+    "`dmadev_autotest`: all copies of the DMA engine are right, one by one and in full rings")
+
+TEST_P(Dpdk, dmadev_autotest_passes_on_a_DMA_engine)
+{
+    auto const ran = run_for(120, "--report --device ioat,bdf=0000:00:04.0",
+                             "env DPDK_TEST=dmadev_autotest XDG_RUNTIME_DIR=. dpdk-test "
+                             "--no-shconf --no-huge -m 256 --iova-mode=va -l 0,1");
+    EXPECT_EQ(ran.status, 0);
+    auto const end = ran.out.size() > 1000 ? ran.out.substr(ran.out.size() - 1000) : ran.out;
+    for (auto const* const said : {"Running copy Tests", "Running burst capacity Tests", "Test OK"})
+        EXPECT_NE(ran.out.find(said), std::string::npos) << said << " is missing:\n"
+                                                         << end << ran.err;
+    EXPECT_EQ(ran.out.find("Errors: 1"), std::string::npos);
+    EXPECT_NE(ran.err.find("faults      none"), std::string::npos) << ran.err;
 }
 
 }  // namespace

@@ -78,7 +78,8 @@ INSTANTIATE_TEST_SUITE_P(Ways, Selftests, kRealWays, name);
 
 PINFOLD_WORKS_WITH("the VFIO self-tests of Linux 7.3 (Debian), `tools/testing/selftests/vfio`",
                    "every test of the modes type1 and type1v2: devices, interrupts, DMA mappings "
-                   "of small and huge pages, their limits, mappings of BARs")
+                   "of small and huge pages, their limits, mappings of BARs, and their driver of "
+                   "`ioat`")
 
 // The two kinds of message interrupts are on two devices, and edu has no reset: what one skips, the
 // other runs.
@@ -139,6 +140,16 @@ TEST_P(Selftests, of_the_time_that_opening_a_device_takes_pass)
         expect_all(
             run_selftest(kMsix, mode, "vfio_pci_device_init_perf_test", fmt::format("-v {}", mode)),
             1);
+}
+
+// Seven tests: a driver comes and goes, copies, copies to and from nowhere, takes its interrupt,
+// and starts as many copies at once as the device can count.
+TEST_P(Selftests, of_a_driver_pass_on_a_DMA_engine)
+{
+    for (auto const* const mode : kModes)
+        expect_all(run_selftest("--device ioat,bdf=0000:00:04.0,xfercap=15", mode,
+                                "vfio_pci_driver_test", fmt::format("-v {}", mode)),
+                   7);
 }
 
 }  // namespace
