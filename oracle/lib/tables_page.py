@@ -68,6 +68,7 @@ _READ_AS = {
     "arm-s2-4k": "arm-s2-4k-48, arm-s2-4k-42, arm-s2-4k-40",
     "arm-s2-16k": "arm-s2-16k-48",
     "arm-s2-64k": "arm-s2-64k-52",
+    "arm-s2-4k-lpa2": "arm-s2-4k-52",
     "riscv": "riscv-sv39, riscv-sv48, riscv-sv57",
 }
 

@@ -80,10 +80,10 @@ std::unique_ptr<Subject> arm_stage1(Arena& arena)
                            .tracking = Tracking::on});
 }
 
-template <unsigned Granule, unsigned Width>
+template <unsigned Granule, unsigned Width, bool Lpa2 = false>
 std::unique_ptr<Subject> arm_stage2(Arena& arena)
 {
-    using F = pagetable::ArmStage2<Granule>;
+    using F = pagetable::ArmStage2<Granule, pagetable::Fwb::off, Lpa2>;
     auto const root = pagetable::arm_stage2_root(Granule, Width);
     return make<F>(arena, {.levels = root.levels,
                            .width = Width,
@@ -137,14 +137,22 @@ void arm_stage1_settings(Subject const& subject, std::uint64_t (&setting)[8])
     setting[2] = 0xf404'ff44;
 }
 
-// VTTBR_EL2; VTCR_EL2 with HA and HD. SL0 counts from where the walk starts.
-template <unsigned Granule>
+// Where the walk starts: SL0 counts levels, of three with 4K; SL2 is for the level on top that LPA2
+// adds there.
+std::uint64_t arm_stage2_start(unsigned granule_lg2, unsigned levels)
+{
+    if (granule_lg2 != 12) return (levels - 1) << 6;
+    return levels == 5 ? std::uint64_t{1} << 33 : (levels - 2) << 6;
+}
+
+// VTTBR_EL2; VTCR_EL2 with HA and HD.
+template <unsigned Granule, bool Lpa2 = false>
 void arm_stage2_settings(Subject const& subject, std::uint64_t (&setting)[8])
 {
-    std::uint64_t const start = Granule == 12 ? subject.levels() - 2 : subject.levels() - 1;
     setting[0] = subject.root().raw();
-    setting[1] = (64 - width(subject)) | start << 6 | kArmWalks | granule_code(Granule) << 14 |
-                 paddr_code(subject) << 16 | std::uint64_t{3} << 21 | std::uint64_t{1} << 31;
+    setting[1] = (64 - width(subject)) | arm_stage2_start(Granule, subject.levels()) | kArmWalks |
+                 granule_code(Granule) << 14 | paddr_code(subject) << 16 | std::uint64_t{3} << 21 |
+                 std::uint64_t{1} << 31 | std::uint64_t{Lpa2} << 32;
 }
 
 constexpr std::uint64_t kX86Marks = 0x60;
@@ -182,6 +190,8 @@ Format const kFormats[]{
     {"arm-s2-4k-42", &kArm64Stage2, 12, arm_stage2<12, 42>, arm_stage2_settings<12>, kArmMarks},
     {"arm-s2-4k-40", &kArm64Stage2, 12, arm_stage2<12, 40>, arm_stage2_settings<12>, kArmMarks},
     {"arm-s2-16k-48", &kArm64Stage2, 14, arm_stage2<14, 48>, arm_stage2_settings<14>, kArmMarks},
+    {"arm-s2-4k-52", &kArm64Stage2, 12, arm_stage2<12, 52, true>, arm_stage2_settings<12, true>,
+     kArmMarks},
     {"arm-s2-64k-52", &kArm64Stage2, 16, arm_stage2<16, 52>, arm_stage2_settings<16>, kArmMarks},
     {"arm-v7s", &kArm32, 10, v7s, root_and_levels, 0, 0x401, kArm32Code},
     {"riscv-sv39", &kRiscv, 12, riscv<3>, riscv_settings, kRiscvMarks, std::nullopt, kRiscvCode},
