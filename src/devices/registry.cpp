@@ -4,6 +4,8 @@
 
 #include "devices/edu.hpp"
 #include "devices/ioat/model.hpp"
+#include "devices/loaded.hpp"
+#include "devices/null.hpp"
 #include "devices/nvme/model.hpp"
 #include "devices/virtio_net/model.hpp"
 
@@ -11,7 +13,7 @@ namespace pinfold::devices {
 
 std::span<pci::Model const* const> models()
 {
-    static std::array const kModels{&edu_model(), &ioat::model(), &nvme::model(),
+    static std::array const kModels{&edu_model(), &null_model(), &ioat::model(), &nvme::model(),
                                     &virtio_net::model()};
     return kModels;
 }
@@ -21,6 +23,12 @@ pci::Model const* find(std::string_view name)
     for (pci::Model const* const model : models())
         if (model->name() == name) return model;
     return nullptr;
+}
+
+pci::Checked<pci::Model const*> find_or_load(std::string const& name)
+{
+    if (names_object(name)) return load_object(name);
+    return find(name);
 }
 
 }  // namespace pinfold::devices

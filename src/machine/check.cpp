@@ -134,7 +134,9 @@ bool is_text(DeviceEntry const& entry)
 
 Checked<void> check_device(DeviceEntry const& entry)
 {
-    auto const* const model = devices::find(entry.spec.model);
+    auto const found = devices::find_or_load(entry.spec.model);
+    if (!found) return wrong(fmt::format("{}: {}", entry.where, found.error()));
+    auto const* const model = *found;
     if (model == nullptr) {
         std::vector<std::string_view> names;
         for (auto const* const known : devices::models()) names.push_back(known->name());

@@ -92,8 +92,8 @@ std::string memlock_text(Memlock memlock);
 // A group's number: below kMostGroups.
 inline constexpr unsigned kMostGroups = 4096;
 Checked<unsigned> parse_group(std::string_view text);
-// Makes the settings that name files (Model::Option::value is "FILE") absolute, from `directory`
-// on, so that they hold wherever the client goes.
+// Makes the settings that name files (Model::Option::value is "FILE"), and a model that is a shared
+// object, absolute, from `directory` on, so that they hold wherever the client goes.
 void anchor_files(DeviceEntry& entry, std::filesystem::path const& directory);
 // The whole as TOML that parse_toml() reads back equal: how the launcher hands it to the engine.
 std::string to_toml(Description const& description);

@@ -6,6 +6,7 @@
 #include <fstream>
 #include <iterator>
 
+#include "devices/loaded.hpp"
 #include "devices/registry.hpp"
 #include "machine/description.hpp"
 #include "machine/text.hpp"
@@ -84,14 +85,16 @@ bool names_a_file(pci::Model const& model, std::string_view key)
 
 void anchor_files(DeviceEntry& entry, std::filesystem::path const& directory)
 {
-    auto const* const model = devices::find(entry.spec.model);
-    if (model == nullptr) return;
-    for (auto& setting : entry.spec.settings) {
-        if (setting.value.empty() || !names_a_file(*model, setting.key)) continue;
+    auto const anchor = [&](std::string& file) {
         std::error_code failed;
-        auto const whole = std::filesystem::absolute(directory / setting.value, failed);
-        if (!failed) setting.value = whole.string();
-    }
+        auto const whole = std::filesystem::absolute(directory / file, failed);
+        if (!failed) file = whole.string();
+    };
+    if (devices::names_object(entry.spec.model)) anchor(entry.spec.model);
+    auto const model = devices::find_or_load(entry.spec.model);
+    if (!model || *model == nullptr) return;
+    for (auto& setting : entry.spec.settings)
+        if (!setting.value.empty() && names_a_file(**model, setting.key)) anchor(setting.value);
 }
 
 }  // namespace pinfold::machine

@@ -51,7 +51,9 @@ unsigned paddr_bits(Parts const& parts)
 
 Checked<void> add_function(Parts& parts, DeviceEntry const& entry, BarAllocator& bars)
 {
-    auto const* const model = devices::find(entry.spec.model);
+    auto const found = devices::find_or_load(entry.spec.model);
+    if (!found) return std::unexpected{fmt::format("{}: {}", entry.where, found.error())};
+    auto const* const model = *found;
     if (model == nullptr)
         return std::unexpected{
             fmt::format("{}: there is no device model {}", entry.where, entry.spec.model)};

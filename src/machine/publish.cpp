@@ -1,5 +1,6 @@
 // Everything that a machine counts, brought into a Counters.
 #include <algorithm>
+#include <filesystem>
 #include <set>
 
 #include "base/read_section.hpp"
@@ -117,7 +118,9 @@ void publish_functions(Parts const& parts, Description const& description, Count
         if (i >= Counters::kDevices) continue;
         auto& line = counters.devices[i];
         copy_text(line.bdf, function.name());
-        copy_text(line.model, description.devices[i].spec.model);
+        // Of a shared object, its name without the way there.
+        copy_text(line.model,
+                  std::filesystem::path{description.devices[i].spec.model}.stem().string());
         copy_text(line.summary, function.summary());
         set(line.dma_bytes, counts.dma.read_bytes + counts.dma.written_bytes);
         set(line.interrupts, counts.interrupts);

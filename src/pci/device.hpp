@@ -33,6 +33,7 @@ struct Bar {
     std::uint64_t size = 0;       // a power of two; memory BARs are at least 4 KiB
     std::vector<PageKind> pages;  // one for each 4 KiB; missing ones are `trapped`
     bool prefetchable = false;    // what a memory BAR says of itself; nothing here acts on it
+    bool mappable = true;         // false: VFIO has only read(2) and write(2) for this memory BAR
 };
 
 struct MsixLayout {

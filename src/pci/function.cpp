@@ -222,8 +222,8 @@ std::optional<Region> Function::region(unsigned index) const
     if (bar.kind == Bar::Kind::none) return Region{};
     Region region{.size = bar.size, .readable = true, .writable = true};
     PageSize const page = memory_.page_size();
-    region.mappable =
-        bar.kind != Bar::Kind::io && (bar.size >= page.bytes() || page.aligned(addresses_[index]));
+    region.mappable = bar.kind != Bar::Kind::io && bar.mappable &&
+                      (bar.size >= page.bytes() || page.aligned(addresses_[index]));
     region.msix_table =
         region.mappable && identity_.msix.vectors != 0 && identity_.msix.bar == index;
     return region;

@@ -158,6 +158,30 @@ TEST_P(Client, what_a_pin_for_read_finds_depends_on_the_kernel)
     }
 }
 
+TEST_P(Client, a_device_from_a_shared_object_is_one_like_any_other)
+{
+    bring(std::filesystem::path{PINFOLD_BUILD_DIR} / "examples/checksum_device.so");
+    bring(std::filesystem::path{PINFOLD_CLIENT_DIR} / "loaded_client");
+    auto const ran = run(pinfold(
+        "--report --device ./checksum_device.so,bdf=0000:00:04.0,limit=6000", "./loaded_client"));
+    EXPECT_EQ(ran.status, 0) << ran.out << ran.err;
+    EXPECT_NE(ran.err.find("checksum_device: "), std::string::npos) << ran.err;
+    EXPECT_NE(ran.err.find("2000 bytes summed up"), std::string::npos) << ran.err;
+
+    write_machine("own.toml",
+                  "[[device]]\nmodel = \"./checksum_device.so\"\nbdf = \"0000:00:04.0\"\n"
+                  "limit = 6000\n");
+    EXPECT_EQ(run_pinfold("--machine own.toml", "./loaded_client").status, 0);
+
+    auto const wrong =
+        run_pinfold("--device ./checksum_device.so,bdf=0000:00:04.0,limits=1", "true");
+    EXPECT_EQ(wrong.status, 2);
+    EXPECT_NE(wrong.err.find("checksum: there is no setting 'limits'; it has limit"),
+              std::string::npos)
+        << wrong.err;
+    EXPECT_EQ(run_pinfold("--device ./no_such.so,bdf=0000:00:04.0", "true").status, 2);
+}
+
 TEST_P(Client, a_device_reaches_the_memory_of_another)
 {
     auto const ran =

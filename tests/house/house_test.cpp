@@ -109,6 +109,8 @@ TEST(House, arrows_point_downwards_only)
             ++includes;
             // The front door is built by the room that builds machines.
             if (target->starts_with("pinfold/") && room == "machine") continue;
+            // What a device in a shared object is built with is the other side of loaded.cpp.
+            if (room == "devices" && *target == "pinfold/device_abi.h") continue;
             EXPECT_TRUE(allowed.contains(target->substr(0, target->find('/')))) << where(line);
         }
     }
@@ -138,7 +140,10 @@ TEST(House, a_device_sees_only_its_port)
     std::set<std::string> const allowed{"base", "pci", "devices"};
     for (auto const& line : lines_of("devices"))
         if (auto const target = included(line)) {
-            EXPECT_TRUE(allowed.contains(target->substr(0, target->find('/')))) << where(line);
+            // What a device in a shared object is built with is the other side of loaded.cpp.
+            bool const interface = *target == "pinfold/device_abi.h";
+            EXPECT_TRUE(interface || allowed.contains(target->substr(0, target->find('/'))))
+                << where(line);
         }
 }
 
