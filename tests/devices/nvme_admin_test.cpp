@@ -57,7 +57,7 @@ TEST_F(NvmeAdmin, identify_controller_tells_the_truth_about_it)
     EXPECT_EQ(field<std::uint8_t>(77), kMdts);
     EXPECT_EQ(field<std::uint32_t>(80), rig_.read32(8)) << "VER is the VS register";
     EXPECT_EQ(field<std::uint8_t>(111), 1U) << "an I/O controller";
-    EXPECT_EQ(field<std::uint16_t>(256), 0U) << "OACS: nothing optional";
+    EXPECT_EQ(field<std::uint16_t>(256), 0x102U) << "OACS: Format, Doorbell Buffer Config";
     EXPECT_EQ(field<std::uint8_t>(259), 3U) << "AERL";
     EXPECT_EQ(field<std::uint64_t>(280), kDiskSize) << "TNVMCAP";
     EXPECT_EQ(field<std::uint8_t>(512), 0x66U);
@@ -65,7 +65,7 @@ TEST_F(NvmeAdmin, identify_controller_tells_the_truth_about_it)
     EXPECT_EQ(field<std::uint32_t>(516), 1U) << "NN";
     EXPECT_EQ(field<std::uint16_t>(520), 0x1dU) << "Compare, DSM, Write Zeroes, Select";
     EXPECT_EQ(field<std::uint8_t>(525), 7U) << "a write cache; Flush of all namespaces";
-    EXPECT_EQ(field<std::uint32_t>(536), 0U) << "no SGLs";
+    EXPECT_EQ(field<std::uint32_t>(536), 1U) << "SGLs of any alignment";
     EXPECT_EQ(text(768, 32), "nqn.2014-08.org.nvmexpress:uuid:");
     EXPECT_EQ(text(768 + 68, 1), std::string(1, '\0'));
 }
@@ -76,11 +76,12 @@ TEST_F(NvmeAdmin, identify_namespace_tells_its_size_and_format)
     for (std::size_t const size : {0U, 8U, 16U}) {
         EXPECT_EQ(field<std::uint64_t>(size), kDiskSize / 512);
     }
-    EXPECT_EQ(field<std::uint8_t>(25), 0U) << "NLBAF: one";
-    EXPECT_EQ(field<std::uint8_t>(26), 0U) << "FLBAS: that one";
+    EXPECT_EQ(field<std::uint8_t>(25), 1U) << "NLBAF: two";
+    EXPECT_EQ(field<std::uint8_t>(26), 0U) << "FLBAS: the first";
     EXPECT_EQ(field<std::uint8_t>(33), 9U) << "DLFEAT";
     EXPECT_EQ(field<std::uint8_t>(99), 0U) << "not write protected";
     EXPECT_EQ(field<std::uint32_t>(128), 9U << 16) << "blocks of 512 bytes, no metadata";
+    EXPECT_EQ(field<std::uint32_t>(132), 12U << 16) << "or of 4096";
     EXPECT_NE(field<std::uint64_t>(120), 0U) << "EUI-64";
 }
 
@@ -93,8 +94,30 @@ TEST_F(NvmeAdmin, identify_refuses_what_does_not_exist)
     EXPECT_EQ(identify(2, kBroadcastNsid), Status::invalid_namespace);
     EXPECT_EQ(identify(2, kBroadcastNsid - 1), Status::invalid_namespace);
     for (std::uint32_t cns = 4; cns < 256; ++cns) {
+        if (cns == 5 || cns == 6 || cns == 7 || cns == 0x1c) continue;
         EXPECT_EQ(identify(cns, 1), Status::invalid_field) << "CNS " << cns;
     }
+}
+
+TEST_F(NvmeAdmin, later_hosts_find_the_NVM_command_set_and_nothing_more)
+{
+    auto const identify_set = [&](std::uint32_t cns, std::uint32_t nsid, std::uint32_t set = 0) {
+        auto command = admin_command(AdminOpcode::identify, cns, set << 24);
+        command.nsid = nsid;
+        return admin_data(command);
+    };
+    ASSERT_EQ(identify_set(7, 0), Status::success);
+    EXPECT_EQ(field<std::uint32_t>(0), 1U);
+    ASSERT_EQ(identify_set(0x1c, 0), Status::success);
+    EXPECT_EQ(field<std::uint64_t>(0), 1U);
+    EXPECT_EQ(field<std::uint64_t>(8), 0U);
+    ASSERT_EQ(identify_set(5, 1), Status::success);
+    EXPECT_EQ(field<std::uint64_t>(0), 0U);
+    ASSERT_EQ(identify_set(6, 0), Status::success);
+    EXPECT_EQ(identify_set(5, 2), Status::invalid_namespace);
+    EXPECT_EQ(identify_set(7, kBroadcastNsid), Status::invalid_namespace);
+    for (std::uint32_t const cns : {5U, 6U, 7U})
+        EXPECT_EQ(identify_set(cns, 1, 2), Status::invalid_field) << "zoned namespaces";
 }
 
 TEST_F(NvmeAdmin, the_namespace_list_and_descriptors_agree_with_the_namespace)
@@ -113,7 +136,9 @@ TEST_F(NvmeAdmin, the_namespace_list_and_descriptors_agree_with_the_namespace)
     EXPECT_EQ(field<std::uint16_t>(12), 0x1002U);
     EXPECT_EQ(text(16, 16), nguid);
     EXPECT_EQ(field<std::uint16_t>(32), 0x1003U);
-    EXPECT_EQ(field<std::uint32_t>(52), 0U) << "the end of the list";
+    EXPECT_EQ(field<std::uint16_t>(52), 0x0104U);
+    EXPECT_EQ(field<std::uint8_t>(56), 0U) << "the NVM command set";
+    EXPECT_EQ(field<std::uint32_t>(57), 0U) << "the end of the list";
 }
 
 TEST_F(NvmeAdmin, the_names_of_a_disk_stay_from_run_to_run_and_differ_between_disks)
@@ -148,7 +173,10 @@ TEST_F(NvmeAdmin, opcodes_that_do_not_exist_are_invalid)
             case AdminOpcode::abort:
             case AdminOpcode::set_features:
             case AdminOpcode::get_features:
-            case AdminOpcode::async_event_request: continue;
+            case AdminOpcode::async_event_request:
+            case AdminOpcode::keep_alive:
+            case AdminOpcode::doorbell_buffer_config:
+            case AdminOpcode::format_nvm: continue;
         }
         EXPECT_EQ(admin(admin_command(AdminOpcode{static_cast<std::uint8_t>(opcode)})),
                   Status::invalid_opcode)

@@ -93,9 +93,9 @@ TEST_F(NvmeIo, opcodes_that_do_not_exist_are_invalid)
     }
 }
 
-TEST_F(NvmeIo, sgls_fused_commands_and_directives_are_refused)
+TEST_F(NvmeIo, fused_commands_directives_and_reserved_transfers_are_refused)
 {
-    for (unsigned const flags : {0x01U, 0x02U, 0x40U, 0x80U}) {
+    for (unsigned const flags : {0x01U, 0x02U, 0x41U, 0xc0U}) {
         auto command = rw(IoOpcode::read, 0, 1);
         command.prp1 = data_;
         command.flags = static_cast<std::uint8_t>(flags);
@@ -324,7 +324,8 @@ TEST(NvmeNamespaces, several_disks_are_several_namespaces_with_their_own_setting
     EXPECT_EQ(list[0], std::byte{2});
     EXPECT_EQ(list[4], std::byte{3});
     EXPECT_EQ(list[8], std::byte{0});
-    EXPECT_EQ(identify(0, 2)[130], std::byte{12}) << "LBADS";
+    EXPECT_EQ(identify(0, 2)[26], std::byte{1}) << "FLBAS";
+    EXPECT_EQ(identify(0, 2)[134], std::byte{12}) << "LBADS of the second format";
     EXPECT_EQ(identify(0, 3)[99], std::byte{1}) << "write protected";
 
     std::ranges::fill(rig.memory(page, kPage), std::byte{0x21});

@@ -25,6 +25,9 @@ std::optional<Reply> AdminCommands::execute(Command const& command)
                 return status;
             }
             return std::nullopt;
+        case AdminOpcode::keep_alive: return Status::success;  // no timer runs (KAS is 0)
+        case AdminOpcode::doorbell_buffer_config: return configure_doorbells(command);
+        case AdminOpcode::format_nvm: return format(command);
     }
     return Status::invalid_opcode;
 }
@@ -53,7 +56,26 @@ Reply AdminCommands::identify(Command const& command)
             return state_.transfer.to_client(
                 command, active_namespaces(state_.namespaces, command.nsid).bytes());
         case 0x03: return identify_one(command, namespace_descriptors);
+        case 0x05:
+        case 0x06:
+        case 0x07: return identify_command_set(command);
+        case 0x1c: return state_.transfer.to_client(command, command_sets().bytes());
         default: return Status::invalid_field;
+    }
+}
+
+// What hosts of a later version ask for: there is the NVM command set, and it has nothing to add.
+Reply AdminCommands::identify_command_set(Command const& command)
+{
+    constexpr std::uint32_t kNvm = 0;
+    if (command.cdw11 >> 24 != kNvm) return Status::invalid_field;
+    switch (command.cdw10 & 0xff) {
+        case 0x05: return identify_one(command, [](Namespace const&) { return DataPage{}; });
+        case 0x06: return state_.transfer.to_client(command, DataPage{}.bytes());
+        default:
+            if (command.nsid >= kBroadcastNsid - 1) return Status::invalid_namespace;
+            return state_.transfer.to_client(
+                command, active_namespaces(state_.namespaces, command.nsid).bytes());
     }
 }
 
@@ -128,6 +150,42 @@ Reply AdminCommands::set_features(Command const& command)
         default: break;
     }
     return reply;
+}
+
+// 5.7. Both buffers are a page of the host's size.
+Reply AdminCommands::configure_doorbells(Command const& command)
+{
+    auto const in_page = (std::uint64_t{1} << state_.transfer.page_lg2()) - 1;
+    if (((command.prp1 | command.prp2) & in_page) != 0) return Status::invalid_field;
+    state_.doorbells.set(Iova{command.prp1}, Iova{command.prp2});
+    return Status::success;
+}
+
+// 5.23. Erasing all user data is what formatting does anyway; there are no keys to erase, no
+// metadata and no protection information.
+Reply AdminCommands::format(Command const& command)
+{
+    unsigned const format = command.cdw10 & 0xf, erase = command.cdw10 >> 9 & 7;
+    bool const protection = (command.cdw10 >> 4 & 0x1f) != 0;
+    if (format >= kFormats.size()) return Status::invalid_format;
+    if (protection) return Status::invalid_format;
+    if (erase > 1) return Status::invalid_field;
+    if (command.nsid == kBroadcastNsid) {
+        for (auto& ns : state_.namespaces)
+            if (auto const status = format_one(ns, format); status != Status::success)
+                return status;
+        return Status::success;
+    }
+    auto* const ns = state_.find(command.nsid);
+    return ns == nullptr ? Status::invalid_namespace : format_one(*ns, format);
+}
+
+Status AdminCommands::format_one(Namespace& ns, unsigned format)
+{
+    if (ns.read_only()) return Status::namespace_write_protected;
+    if (ns.disk().size() >> kFormats[format] == 0) return Status::invalid_format;
+    auto const done = ns.format(kFormats[format]);
+    return done ? Status::success : status_of(done.error(), Status::write_fault);
 }
 
 // A command is complete before the host can think of aborting it, unless it is parked. Bit 0 of the

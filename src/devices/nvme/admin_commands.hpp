@@ -18,10 +18,14 @@ private:
     Reply create_completion_queue(Command const& command);
     Reply create_submission_queue(Command const& command);
     Reply identify(Command const& command);
+    Reply identify_command_set(Command const& command);
     Reply identify_one(Command const& command, DataPage (*make)(Namespace const&));
     Reply get_log_page(Command const& command);
     Reply set_features(Command const& command);
     Reply abort(Command const& command);
+    Reply configure_doorbells(Command const& command);
+    Reply format(Command const& command);
+    Status format_one(Namespace& ns, unsigned format);
 
     State& state_;
 };

@@ -97,6 +97,7 @@ void Controller::disable()
     state_.queues.clear();
     state_.features.reset();
     state_.events.reset();
+    state_.doorbells.clear();
     state_.registers.store(Register::csts, 0);
     mask_interrupts(0);
 }

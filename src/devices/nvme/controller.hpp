@@ -41,6 +41,9 @@ private:
     void ring(unsigned doorbell, std::uint32_t value);
     void move_tail(unsigned id, std::uint32_t tail);
     void move_head(unsigned id, std::uint32_t head);
+    void follow_tail(unsigned id);
+    bool follow_head(CompletionQueue& queue);
+    bool has_room(CompletionQueue& queue);
     enum class Posted : bool { no, yes };
     Posted run(SubmissionQueue& queue);
     std::optional<Reply> execute(SubmissionQueue const& queue, Command const& command);

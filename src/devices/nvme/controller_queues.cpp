@@ -17,10 +17,54 @@ void Controller::ring(unsigned doorbell, std::uint32_t value)
     auto const id = doorbell / 2;
     if (doorbell % 2 == 0) {
         move_tail(id, value);
+        follow_tail(id);
     } else {
         move_head(id, value);
     }
     tell_events();
+}
+
+// Where the host writes its doorbells to memory: it hears where the controller has come to, and
+// what it has added meanwhile without a register write is done too.
+void Controller::follow_tail(unsigned id)
+{
+    constexpr unsigned kMostRounds = 1U << 16;
+    for (unsigned round = 0; round < kMostRounds && state_.registers.ready(); ++round) {
+        auto const* const queue = state_.queues.submission(id);
+        if (queue == nullptr || !state_.doorbells.covers(id)) return;
+        state_.doorbells.ask(id, DoorbellBuffer::Which::submission_tail, queue->tail);
+        auto const tail = state_.doorbells.read(id, DoorbellBuffer::Which::submission_tail);
+        if (!tail || *tail == queue->tail) return;
+        move_tail(id, *tail);
+        if (state_.queues.submission(id)->tail != *tail) return;  // it was none
+    }
+}
+
+// The same for completions that the host has taken. True: it has taken some.
+bool Controller::follow_head(CompletionQueue& queue)
+{
+    if (!state_.doorbells.covers(queue.id)) return false;
+    auto const head = state_.doorbells.read(queue.id, DoorbellBuffer::Which::completion_head);
+    if (!head || *head == queue.head || *head >= queue.size ||
+        (*head + queue.size - queue.head) % queue.size > queue.used())
+        return false;
+    queue.head = *head;
+    return true;
+}
+
+// Room in the queue, for which the host need not write its register unless there is none.
+bool Controller::has_room(CompletionQueue& queue)
+{
+    if (!state_.doorbells.covers(queue.id)) return queue.free() != 0;
+    follow_head(queue);
+    bool const wants_to_hear = queue.free() == 0 || !bus_.message_signalled();
+    if (wants_to_hear) {
+        state_.doorbells.ask(queue.id, DoorbellBuffer::Which::completion_head, queue.head);
+        follow_head(queue);
+    } else {
+        state_.doorbells.do_not_ask(queue.id, DoorbellBuffer::Which::completion_head);
+    }
+    return queue.free() != 0;
 }
 
 void Controller::move_tail(unsigned id, std::uint32_t tail)
@@ -63,9 +107,9 @@ void Controller::move_head(unsigned id, std::uint32_t head)
 // needs none.
 Controller::Posted Controller::run(SubmissionQueue& queue)
 {
-    auto const& completions = *state_.queues.completion(queue.cq_id);
+    auto& completions = *state_.queues.completion(queue.cq_id);
     auto posted = Posted::no;
-    while (state_.registers.ready() && queue.waiting() != 0 && completions.free() != 0) {
+    while (state_.registers.ready() && queue.waiting() != 0 && has_room(completions)) {
         std::array<Command, kBatch> storage;
         auto const batch = std::span{storage}.first(
             std::min({kBatch, queue.waiting(), queue.size - queue.head, completions.free()}));
@@ -89,8 +133,9 @@ Controller::Posted Controller::run(SubmissionQueue& queue)
 std::optional<Reply> Controller::execute(SubmissionQueue const& queue, Command const& command)
 {
     std::optional<Reply> reply = Status::invalid_field;
-    // FUSE and PSDT: neither fused commands nor SGLs are offered.
-    if ((command.flags & 0xc3) == 0) {
+    // No fused commands; SGLs for I/O commands only (4.4), and PSDT 3 is reserved.
+    unsigned const fused = command.flags & 3, psdt = command.flags >> 6;
+    if (fused == 0 && psdt <= (queue.id == 0 ? 0U : 2U)) {
         reply = queue.id == 0 ? admin_.execute(command) : io_.execute(command);
     }
     if (reply && reply->status != Status::success) {

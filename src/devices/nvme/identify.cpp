@@ -1,5 +1,7 @@
 #include "devices/nvme/identify.hpp"
 
+#include <algorithm>
+
 #include "devices/nvme/async_events.hpp"
 #include "devices/nvme/features.hpp"
 #include "devices/nvme/log_pages.hpp"
@@ -38,8 +40,9 @@ void put_capabilities(DataPage& page)
     page.put(80, kVersion);
     page.put(84, std::uint32_t{100'000});  // RTD3 resume and entry, microseconds
     page.put(88, std::uint32_t{100'000});
-    page.put(111, std::uint8_t{1});  // CNTRLTYPE: I/O controller
-    page.put(258, std::uint8_t{3});  // ACL: Abort commands, 0's based
+    page.put(111, std::uint8_t{1});                   // CNTRLTYPE: I/O controller
+    page.put(256, std::uint16_t{1U << 1 | 1U << 8});  // OACS: Format NVM, Doorbell Buffer Config
+    page.put(258, std::uint8_t{3});                   // ACL: Abort commands, 0's based
     page.put(259, static_cast<std::uint8_t>(AsyncEvents::kLimit - 1));
     page.put(260, std::uint8_t{0x03});  // FRMW: one slot, read-only
     page.put(261, std::uint8_t{0x06});  // LPA: commands supported, extended Get Log Page
@@ -57,6 +60,7 @@ void put_command_set(DataPage& page, std::span<Namespace const> namespaces)
     page.put(516, static_cast<std::uint32_t>(namespaces.size()));
     page.put(520, static_cast<std::uint16_t>(kCompare | kDatasetManagement | kWriteZeroes |
                                              kSelectFeatures));
+    page.put(536, std::uint32_t{1});      // SGLS: of any alignment
     page.put(525, std::uint8_t{0x07});    // VWC: present; Flush takes the broadcast NSID
     page.put(2048, std::uint16_t{2500});  // power state 0: 25 W at most
 }
@@ -89,13 +93,17 @@ DataPage identify_namespace(Namespace const& ns)
     page.put(0, ns.blocks());  // NSZE, NCAP, NUSE
     page.put(8, ns.blocks());
     page.put(16, ns.blocks());
+    page.put(25, static_cast<std::uint8_t>(kFormats.size() - 1));  // NLBAF
+    page.put(26, static_cast<std::uint8_t>(std::ranges::find(kFormats, ns.block_lg2()) -
+                                           kFormats.begin()));  // FLBAS
     page.put(33, std::uint8_t{0x09});  // DLFEAT: deallocated blocks read as zeros; Write Zeroes may
     page.put(48, ns.blocks() << ns.block_lg2());
     page.put(99, static_cast<std::uint8_t>(ns.read_only() ? 1 : 0));  // NSATTR
     page.put(104, std::as_bytes(std::span{ns.uuid()}));               // NGUID
     auto const eui64 = ns.eui64();
     page.put(120, std::as_bytes(std::span{eui64}));
-    page.put(128, static_cast<std::uint32_t>(ns.block_lg2() << 16));  // LBAF0
+    for (std::size_t i = 0; i < kFormats.size(); ++i)
+        page.put(128 + 4 * i, static_cast<std::uint32_t>(kFormats[i] << 16));  // LBAF
     return page;
 }
 
@@ -125,6 +133,15 @@ DataPage namespace_descriptors(Namespace const& ns)
     add(1, std::as_bytes(std::span{eui64}));
     add(2, std::as_bytes(std::span{ns.uuid()}));
     add(3, std::as_bytes(std::span{ns.uuid()}));
+    std::uint8_t const command_set = 0;  // NVM
+    add(4, std::as_bytes(std::span{&command_set, 1}));
+    return page;
+}
+
+DataPage command_sets()
+{
+    DataPage page;
+    page.put(0, std::uint64_t{1});  // combination 0: NVM
     return page;
 }
 

@@ -26,5 +26,7 @@ DataPage identify_namespace(Namespace const& ns);
 // The namespaces with an id above `after`, in order.
 DataPage active_namespaces(std::span<Namespace const> namespaces, std::uint32_t after);
 DataPage namespace_descriptors(Namespace const& ns);
+// The combinations of I/O command sets: NVM alone.
+DataPage command_sets();
 
 }  // namespace pinfold::devices::nvme

@@ -72,9 +72,13 @@ DataPage commands_page()
     for (auto const opcode :
          {AdminOpcode::delete_sq, AdminOpcode::create_sq, AdminOpcode::get_log_page,
           AdminOpcode::delete_cq, AdminOpcode::create_cq, AdminOpcode::identify, AdminOpcode::abort,
-          AdminOpcode::set_features, AdminOpcode::get_features, AdminOpcode::async_event_request}) {
+          AdminOpcode::set_features, AdminOpcode::get_features, AdminOpcode::async_event_request,
+          AdminOpcode::keep_alive, AdminOpcode::doorbell_buffer_config}) {
         page.put(static_cast<std::size_t>(opcode) * 4, kSupported);
     }
+    constexpr std::uint32_t kChangesNamespace = 1 << 3;  // NCC, beside the blocks
+    page.put(static_cast<std::size_t>(AdminOpcode::format_nvm) * 4,
+             kSupported | kChangesBlocks | kChangesNamespace);
     for (auto const opcode : {IoOpcode::flush, IoOpcode::read, IoOpcode::compare}) {
         page.put(1024 + static_cast<std::size_t>(opcode) * 4, kSupported);
     }

@@ -49,6 +49,14 @@ pci::Checked<Namespace> Namespace::open(unsigned id, NamespaceSettings const& se
     return Namespace{id, settings, std::move(*disk)};
 }
 
+Result<> Namespace::format(unsigned block_lg2)
+{
+    TRY(disk_.zero(0, disk_.size(), Disk::Space::deallocate));
+    TRY(disk_.flush());
+    block_lg2_ = block_lg2;
+    return {};
+}
+
 Status Namespace::check_range(std::uint64_t first, std::uint64_t count) const
 {
     if (first > blocks() || count > blocks() - first) return Status::lba_out_of_range;

@@ -26,6 +26,9 @@ public:
     std::uint64_t blocks() const { return disk_.size() >> block_lg2_; }
     bool read_only() const { return disk_.access() == DiskAccess::read_only; }
     Disk& disk() { return disk_; }
+    // Format NVM: all blocks read as zeros, in the new size. EIO, ENOSPC: the file cannot do it,
+    // and the size stays. REQUIRES: not read_only(); one block fits.
+    Result<> format(unsigned block_lg2);
     Counters& counters() { return counters_; }
     Counters const& counters() const { return counters_; }
 

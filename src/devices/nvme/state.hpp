@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "devices/nvme/async_events.hpp"
+#include "devices/nvme/doorbell_buffer.hpp"
 #include "devices/nvme/features.hpp"
 #include "devices/nvme/log_pages.hpp"
 #include "devices/nvme/namespace.hpp"
@@ -18,7 +19,10 @@ namespace pinfold::devices::nvme {
 
 struct State {
     State(pci::Bus& bus, std::string serial_number, std::vector<Namespace> all)
-        : serial{std::move(serial_number)}, namespaces{std::move(all)}, transfer{bus}
+        : serial{std::move(serial_number)},
+          namespaces{std::move(all)},
+          transfer{bus},
+          doorbells{bus}
     {
     }
 
@@ -33,6 +37,7 @@ struct State {
     Registers registers;
     Transfer transfer;
     Queues queues;
+    DoorbellBuffer doorbells;
     Features features;
     AsyncEvents events;
     ErrorLog errors;

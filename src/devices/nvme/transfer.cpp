@@ -1,6 +1,7 @@
 #include "devices/nvme/transfer.hpp"
 
 #include "devices/nvme/prp.hpp"
+#include "devices/nvme/sgl.hpp"
 
 namespace pinfold::devices::nvme {
 
@@ -9,6 +10,8 @@ Transfer::Transfer(pci::Bus& bus) : bus_{bus} { pieces_.reserve(kMaxTransfer / 4
 Status Transfer::locate(Command const& command, std::uint64_t size)
 {
     if (size > kMaxTransfer) return Status::invalid_field;
+    if ((command.flags & 0xc0) != 0)
+        return walk_sgl(bus_.dma(), command.prp1, command.prp2, size, pieces_);
     return walk_prps(bus_.dma(), page_lg2_, command.prp1, command.prp2, size, pieces_);
 }
 

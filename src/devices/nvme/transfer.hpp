@@ -23,7 +23,7 @@ public:
     unsigned page_lg2() const { return page_lg2_; }
 
     // All of these answer data_transfer_error for memory that cannot be reached, and what
-    // walk_prps() answers.
+    // walk_prps() or walk_sgl() answers.
     Status to_client(Command const& command, std::span<std::byte const> bytes);
     Status from_client(Command const& command, std::span<std::byte> bytes);
     // Gives the memory itself to `use`, for a file on the other end; a second time, with a copy of

@@ -3,6 +3,7 @@
 // is little-endian.
 #pragma once
 
+#include <array>
 #include <bit>
 #include <cstddef>
 #include <cstdint>
@@ -14,7 +15,7 @@ static_assert(std::endian::native == std::endian::little);
 // A submission queue entry, 4.2.
 struct Command {
     std::uint8_t opcode;
-    std::uint8_t flags;  // bits 1:0 FUSE, bits 7:6 PSDT
+    std::uint8_t flags;  // bits 1:0 FUSE, bits 7:6 PSDT: 0 is PRPs, 1 and 2 are SGLs
     std::uint16_t id;
     std::uint32_t nsid;
     std::uint32_t cdw2, cdw3;
@@ -77,6 +78,9 @@ enum class AdminOpcode : std::uint8_t {
     set_features = 0x09,
     get_features = 0x0a,
     async_event_request = 0x0c,
+    keep_alive = 0x18,
+    doorbell_buffer_config = 0x7c,
+    format_nvm = 0x80,
 };
 
 enum class IoOpcode : std::uint8_t {
@@ -87,6 +91,9 @@ enum class IoOpcode : std::uint8_t {
     write_zeroes = 0x08,
     dataset_management = 0x09,
 };
+
+// LBA formats: blocks of 2^9 and 2^12 bytes, without metadata.
+inline constexpr std::array<unsigned, 2> kFormats{9, 12};
 
 inline constexpr std::uint32_t kBroadcastNsid = 0xffff'ffff;
 
