@@ -86,6 +86,24 @@ TEST_P(Dpdk, testpmd_forwards_in_huge_pages_where_the_kernel_has_any)
         forward("--device virtio-net,bdf=0000:00:04.0,mode=legacy", "--in-memory -m 64"));
 }
 
+PINFOLD_WORKS_WITH("dpdk-testpmd 22.11 (Debian), a secondary process",
+                   "gets the primary's VFIO descriptors over a socket, maps the BARs of its modern "
+                   "`virtio-net`, and forwards frames on it")
+
+TEST_P(Dpdk, a_secondary_process_forwards_on_the_port_of_the_primary)
+{
+    if (!GetParam().with_namespace || ::geteuid() != 0)
+        GTEST_SKIP() << "processes of DPDK share huge pages, and only root may mount those";
+    HugePages const pages{"2048", 64};
+    if (!pages.got) GTEST_SKIP() << "the kernel has no huge pages to give";
+    bring(std::filesystem::path{PINFOLD_REAL_DIR} / "dpdk/secondary.sh");
+    auto const ran =
+        run_for(60, "--report --device virtio-net,bdf=0000:00:04.0,mode=modern", "./secondary.sh");
+    expect_forwarded(ran);
+    EXPECT_NE(ran.out.find("EAL: Using IOMMU type 1"), std::string::npos)
+        << "the secondary process set up no VFIO";
+}
+
 PINFOLD_WORKS_WITH(
     "dpdk-test 22.11 (Debian), `ioat`",
     "`dmadev_autotest`: all copies of the DMA engine are right, one by one and in full rings")
