@@ -174,6 +174,10 @@ std::optional<Pass> Breaker::pass(Victim const& victim, unsigned bit)
             if (pass.planned.size() >= 2) break;
         }
     *word ^= pass.flip;
+    bool const level_wrong = std::ranges::any_of(pass.planned, [](Planned const& planned) {
+        return planned.expected.outcome == Outcome::reserved;
+    });
+    if (level_wrong && reader_->follows_any_level) return std::nullopt;
     if (pass.planned.empty()) return std::nullopt;
     return pass;
 }

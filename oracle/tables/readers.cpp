@@ -174,7 +174,8 @@ Reader const kAmd{.guest = "x86_amd",
                   .reports_all = false,
                   .needs_window = true,
                   .by_dma = true,
-                  .unseen_in_leaf = 1};
+                  .unseen_in_leaf = 1,
+                  .follows_any_level = true};
 
 bool agree(Expected const& expected, Seen const& seen)
 {

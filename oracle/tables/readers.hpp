@@ -27,6 +27,8 @@ struct Reader {
     // Bits of a leaf that are a promise about its neighbours: broken, they may be understood in any
     // way.
     std::uint64_t promise_in_leaf = 0;
+    // It follows a word to whatever level that names, if need be in circles.
+    bool follows_any_level = false;
     // Above it no word may be broken: QEMU 7.2 ends at an Arm CPU's fault above Arm's level 0.
     unsigned highest_breakable = 7;
 };
