@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# All measurements, or one: bench/run.sh [calls|convert|clients|bystander|native]
+# All measurements, or one: bench/run.sh [calls|convert|clients|bystander|native|tables]
 # bench/run.sh --plot draws docs/native-cost.svg anew.
 set -euo pipefail
 cd "$(dirname "$(readlink -f "$0")")/.."
@@ -8,6 +8,10 @@ calls() {
     build/pinfold run --memlock unlimited -- build/bench/calls_bench --benchmark_repetitions=9 \
         --benchmark_enable_random_interleaving=true --benchmark_min_time=0.05 \
         --benchmark_report_aggregates_only=true 2>/dev/null
+}
+tables() {
+    build/bench/tables_bench --benchmark_repetitions=5 --benchmark_enable_random_interleaving=true \
+        --benchmark_min_time=0.02 --benchmark_report_aggregates_only=true 2>/dev/null
 }
 convert() {
     bench/convert.sh /dev/shm
@@ -27,8 +31,8 @@ plot() {
 
 printf 'Measured on %s\n' "$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -1), $(nproc) CPUs, Linux $(uname -r)"
 case ${1:-all} in
-    all) calls && echo && convert && echo && clients && echo && bystander && echo && native ;;
-    calls | convert | clients | bystander | native) "$1" ;;
+    all) calls && echo && convert && echo && clients && echo && bystander && echo && native && echo && tables ;;
+    calls | convert | clients | bystander | native | tables) "$1" ;;
     --plot) plot ;;
-    *) echo "bench/run.sh: there is no measurement '$1': calls, convert, clients, bystander or native; or --plot" >&2 && exit 2 ;;
+    *) echo "bench/run.sh: there is no measurement '$1': calls, convert, clients, bystander, native or tables; or --plot" >&2 && exit 2 ;;
 esac

@@ -10,6 +10,7 @@ namespace pinfold::iommu {
 namespace {
 
 using pagetable::Amdv1;
+using pagetable::Overmap;
 
 constexpr unsigned kMinWidth = 32;
 constexpr unsigned kFirstLevels = 3;              // as Linux begins
@@ -41,6 +42,12 @@ PageSizes page_sizes(Iommu::Options const& options)
     return options.page_sizes & PageSizes{PageSize::lg2_of(bits).mask()};
 }
 
+// Before 7.3 the driver takes away what it finds mapped.
+Overmap overmap(Iommu::Options const& options)
+{
+    return options.kernel < Kernel::v7_3 ? Overmap::replaces : Overmap::refuses;
+}
+
 Result<std::unique_ptr<Domain>> create_domain(Iommu const& iommu,
                                               std::shared_ptr<pagetable::TableMemory> memory)
 {
@@ -49,6 +56,7 @@ Result<std::unique_ptr<Domain>> create_domain(Iommu const& iommu,
                                       {.shape = {.levels = kFirstLevels,
                                                  .width = width(options),
                                                  .page_sizes = page_sizes(options),
+                                                 .overmap = overmap(options),
                                                  .tracking = tracking(options)},
                                        .can_enforce_coherency = true,
                                        .format = "AMD host page table"});

@@ -9,6 +9,7 @@
 namespace pinfold::iommu {
 namespace {
 
+using pagetable::Overmap;
 using pagetable::Vtdss;
 
 constexpr unsigned kMinWidth = 30;
@@ -33,21 +34,24 @@ std::optional<PageSize> table_page(Iommu::Options const&) { return k4K; }
 
 unsigned paddr_bits(Iommu::Options const&) { return Vtdss::kPaddrBits; }
 
-// Before 7.3 the driver sets R in every leaf, so what is mapped WRITE only can be read.
+// Before 7.3 the driver sets R in every leaf, so what is mapped WRITE only can be read; and it
+// keeps what it finds mapped.
 Result<std::unique_ptr<Domain>> create_domain(Iommu const& iommu,
                                               std::shared_ptr<pagetable::TableMemory> memory)
 {
     Iommu::Options const& options = iommu.options();
     unsigned const levels = levels_of(options.address_width);
+    bool const old = options.kernel < Kernel::v7_3;
     return RadixDomain<Vtdss>::create(
         iommu, std::move(memory),
         {.shape = {.levels = levels,
                    .width = options.address_width,
                    .page_sizes = options.page_sizes,
+                   .overmap = old ? Overmap::keeps : Overmap::refuses,
                    .tracking = tracking(options)},
          .can_enforce_coherency = options.enforces_coherency,
          .format = "VT-d second stage, " + std::to_string(levels) + " levels",
-         .always = options.kernel < Kernel::v7_3 ? Prot::read : Prot::none});
+         .always = old ? Prot::read : Prot::none});
 }
 
 }  // namespace

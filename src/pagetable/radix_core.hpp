@@ -239,6 +239,13 @@ private:
         while (level + 1 < F::kMaxLevels && slot_lg2<F>(level + 1) <= lg2) ++level;
         return level;
     }
+    // log2 of the bytes that a table covers, by its level.
+    static constexpr auto kReachLg2 = [] {
+        std::array<unsigned, F::kMaxLevels> reach{};
+        for (unsigned level = 0; level < F::kMaxLevels; ++level)
+            reach[level] = slot_lg2<F>(level + 1);
+        return reach;
+    }();
     // The last address of `bits` bits.
     static constexpr std::uint64_t last_of(unsigned bits)
     {
@@ -251,11 +258,11 @@ private:
     }
 
     // Calls body.operator()<level>().
-    template <unsigned L = 0, class Body>
+    template <unsigned L = F::kMaxLevels - 1, class Body>
     static decltype(auto) at_level(unsigned level, Body&& body)
     {
-        if constexpr (L + 1 < F::kMaxLevels)
-            if (level != L) return at_level<L + 1>(level, std::forward<Body>(body));
+        if constexpr (L > 0)
+            if (level != L) return at_level<L - 1>(level, std::forward<Body>(body));
         return body.template operator()<L>();
     }
 
@@ -266,13 +273,13 @@ private:
     }
     std::uint64_t last_under(Top top) const
     {
-        return last_of(slot_lg2<F>(top.level + 1) + concatenated_lg2_);
+        return last_of(kReachLg2[top.level] + concatenated_lg2_);
     }
     // Of a root of level L, the one of the tables side by side that has `iova`.
     template <unsigned L>
     Word* top_table(Top top, std::uint64_t iova) const
     {
-        Word* const root = static_cast<Word*>(static_cast<void*>(source_->words(top.root)));
+        Word* const root = own_words(top.root);
         if constexpr (kSlotLg2<L> + F::slots_lg2(L) >= 64)
             return root;
         else
@@ -301,6 +308,11 @@ private:
             iova = last + 1;
         }
     }
+    // Of a table that has an info.
+    Word* own_words(Paddr table) const
+    {
+        return static_cast<Word*>(static_cast<void*>(source_->words_of_table(table)));
+    }
     // nullptr: outside the source.
     Word* words(Paddr table) const
     {
@@ -313,9 +325,16 @@ private:
     {
         return {Iova{iova & ~kSlotMask<L>}, Iova{iova | kSlotMask<L>}};
     }
+    Word attributes(Asked const& asked) const
+    {
+        Asked wanted = asked;
+        wanted.tracked = wanted.tracked || tracking_ == Tracking::on;
+        return F::attributes(wanted);
+    }
+
     static Word load(Word const& slot) { return Stores::load(slot); }
 
-    std::uint64_t tag(unsigned level) const { return owner_ << kOwnerShift | (level + 1); }
+    std::uint64_t tag(unsigned level) const { return owner_ | (level + 1); }
     // Of the table that a word of the level above leads to, if it is ours and in the tree; nullptr
     // for whatever else a raw word may say.
     TableInfo* own(Paddr table, unsigned level) const
@@ -353,6 +372,38 @@ private:
         else
             leaves.store(leaves.load(std::memory_order_relaxed) + n, std::memory_order_relaxed);
     }
+
+    // The slot of level 0 for `iova`, if all tables down to it are there, and ours and none
+    // is uniform; nullptr otherwise. The short way of calls about one page.
+    template <unsigned L>
+    [[gnu::always_inline]] Word* page_slot(Word* table, std::uint64_t iova) const
+    {
+        if constexpr (L == 0) {
+            return table + index<0>(iova);
+        } else {
+            Word const word = load(table[index<L>(iova)]);
+            if (F::entry(word, L) != Entry::table) return nullptr;
+            Paddr const below = F::table_paddr(word);
+            TableInfo* const info = source_->info(below);
+            if (info == nullptr) return nullptr;
+            if (info->tag.load(std::memory_order_relaxed) != tag(L - 1)) return nullptr;
+            return page_slot<L - 1>(own_words(below), iova);
+        }
+    }
+    Word* page_slot(std::uint64_t iova) const
+    {
+        Top const top = this->top();
+        if (iova > last_under(top)) return nullptr;
+        return at_level(top.level,
+                        [&]<unsigned L>() { return page_slot<L>(top_table<L>(top, iova), iova); });
+    }
+    // What is about more than a page, or meets more than a page's way has.
+    [[gnu::noinline]] Result<> map_long(Iova iova, Paddr paddr, std::uint64_t size,
+                                        Asked const& asked, std::uint64_t& mapped,
+                                        Removed& removed);
+    template <class Sink>
+    [[gnu::noinline]] std::uint64_t unmap_long(Iova iova, std::uint64_t size, Removed& removed,
+                                               Sink& sink);
 
     enum class Content : bool { zeroes, anything };
     std::optional<Paddr> make_table_of(unsigned level, Content content, unsigned more_lg2 = 0);
@@ -450,7 +501,7 @@ private:
     std::atomic<std::uint64_t> top_{0};
     std::uint64_t last_;
     std::uint64_t last_paddr_;
-    std::uint64_t owner_;
+    std::uint64_t owner_;  // where it stands in a tag
     unsigned concatenated_lg2_;
     unsigned first_level_;  // of the root that this began with
     Partial partial_;
@@ -458,6 +509,7 @@ private:
     Writers writers_;
     Tracking tracking_;
     std::array<std::uint64_t, F::kMaxLevels> leaf_sizes_;  // bitmaps
+    std::uint64_t page_;  // bytes behind a slot of level 0, if a leaf can be so small; else 0
     std::atomic<std::uint64_t> tables_{0};
     std::array<std::atomic<std::uint64_t>, 64> leaves_{};
     Removed removed_;
@@ -468,7 +520,7 @@ Radix<F, Source, Stores>::Radix(Source& source, Shape<F> const& shape)
     : source_{&source},
       last_{last_of(shape.width)},
       last_paddr_{last_of(shape.paddr_bits)},
-      owner_{source.new_owner()},
+      owner_{source.new_owner() << kOwnerShift},
       concatenated_lg2_{shape.concatenated_lg2},
       first_level_{shape.levels - 1},
       partial_{shape.partial},
@@ -485,6 +537,7 @@ Radix<F, Source, Stores>::Radix(Source& source, Shape<F> const& shape)
         assert(level + 1 >= F::kMaxLevels || table_lg2(level) <= source.block_lg2());
         leaf_sizes_[level] = (F::leaf_sizes(level) & shape.page_sizes).bitmap();
     }
+    page_ = leaf_sizes_[0] & (std::uint64_t{1} << kSlotLg2<0>);
     if (auto const root = make_table_of(first_level_, Content::zeroes, concatenated_lg2_))
         top_.store(root->raw() | first_level_, std::memory_order_release);
 }

@@ -9,6 +9,26 @@ template <PageTableFormat F, TableSource Source, class Stores>
 Result<> Radix<F, Source, Stores>::map(Iova iova, Paddr paddr, std::uint64_t size,
                                        Asked const& asked, std::uint64_t& mapped, Removed& removed)
 {
+    bool const one_page = size == page_ && ((iova.raw() | paddr.raw()) & (size - 1)) == 0 &&
+                          iova.raw() <= last_ && paddr.raw() <= last_paddr_;
+    if (one_page && asked.prot != Prot::none) {
+        Word* const slot = page_slot(iova.raw());
+        if (slot != nullptr && load(*slot) == 0) {
+            PageSize const page = PageSize::lg2_of(kSlotLg2<0>);
+            Stores::store(*slot, F::make_leaf(paddr, 0, page, attributes(asked)));
+            count(page.lg2(), 1);
+            mapped = size;
+            return {};
+        }
+    }
+    return map_long(iova, paddr, size, asked, mapped, removed);
+}
+
+template <PageTableFormat F, TableSource Source, class Stores>
+Result<> Radix<F, Source, Stores>::map_long(Iova iova, Paddr paddr, std::uint64_t size,
+                                            Asked const& asked, std::uint64_t& mapped,
+                                            Removed& removed)
+{
     mapped = 0;
     if (asked.prot == Prot::none) return fail(no_rights<F>());
     auto const iovas = TRY(IovaRange::of(iova, size));
@@ -16,9 +36,7 @@ Result<> Radix<F, Source, Stores>::map(Iova iova, Paddr paddr, std::uint64_t siz
     if (iovas.last.raw() > last_ || paddrs.last.raw() > last_paddr_) return fail(Errno::range);
     TRY(grow(iovas.last.raw()));
 
-    Asked wanted = asked;
-    if (tracking_ == Tracking::on) wanted.tracked = true;
-    Mapping at{iova.raw(), paddr.raw(), size, F::attributes(wanted), 0, removed};
+    Mapping at{iova.raw(), paddr.raw(), size, attributes(asked), 0, removed};
     at.fit();
     Top const top = this->top();
     auto const done = at_level(top.level, [&]<unsigned L>() -> Result<> {

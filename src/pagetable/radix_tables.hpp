@@ -111,7 +111,7 @@ void Radix<F, Source, Stores>::sweep()
 {
     Chain chain;
     source_->each([&](Paddr table, TableInfo& info) {
-        if (info.tag.load(std::memory_order_relaxed) >> kOwnerShift != owner_) return;
+        if ((info.tag.load(std::memory_order_relaxed) ^ owner_) >> kOwnerShift != 0) return;
         info.tag.store(0, std::memory_order_relaxed);
         if (chain.first)
             source_->info(chain.last)->link.store(table.raw(), std::memory_order_relaxed);

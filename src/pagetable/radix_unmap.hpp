@@ -10,12 +10,32 @@ template <RunSink Sink>
 std::uint64_t Radix<F, Source, Stores>::unmap(Iova iova, std::uint64_t size, Removed& removed,
                                               Sink&& sink)
 {
+    if (size == page_ && (iova.raw() & (size - 1)) == 0 && iova.raw() <= last_) {
+        Word* const slot = page_slot(iova.raw());
+        Word const word = slot == nullptr ? Word{0} : load(*slot);
+        PageSize const page = PageSize::lg2_of(kSlotLg2<0>);
+        if (F::entry(word, 0) == Entry::leaf && F::leaf_size(word, 0) == page) {
+            Stores::store(*slot, Word{0});
+            count(page.lg2(), ~std::uint64_t{0});
+            removed.flush.add_range({iova, Iova{iova.raw() + (size - 1)}});
+            removed.flush.add_leaves(0, page);
+            sink(Run{iova, F::leaf_paddr(word, 0), size});
+            return size;
+        }
+    }
+    return unmap_long(iova, size, removed, sink);
+}
+
+template <PageTableFormat F, TableSource Source, class Stores>
+template <class Sink>
+std::uint64_t Radix<F, Source, Stores>::unmap_long(Iova iova, std::uint64_t size, Removed& removed,
+                                                   Sink& sink)
+{
     auto const range = IovaRange::of(iova, size);
     if (!range || range->last.raw() > last_) return 0;
     Top const top = this->top();
     if (iova.raw() > last_under(top)) return 0;
-    using Plain = std::remove_reference_t<Sink>;
-    Unmapping<Plain> at{iova.raw(), range->last.raw(), 0, false, removed, RunMerger<Plain>{sink}};
+    Unmapping<Sink> at{iova.raw(), range->last.raw(), 0, false, removed, RunMerger<Sink>{sink}};
     at_level(top.level, [&]<unsigned L>() {
         std::uint64_t const last = std::min(at.last, last_under(top));
         while (!at.finished && at.iova <= last)

@@ -58,6 +58,7 @@ TableMemory::TableMemory(Options const& options, std::span<std::byte> mapping,
     std::uint64_t const alignment = std::max(kHugeBytes, page_.bytes() << kMaxOrder);
     arena_ = mapping.data() + (align_up(start, alignment) - start);
     base_ = options.base ? options.base->raw() : reinterpret_cast<std::uintptr_t>(arena_);
+    to_words_ = reinterpret_cast<std::uintptr_t>(arena_) - base_;
     // The pages are zero, which is what a TableInfo begins with.
     infos_ = reinterpret_cast<TableInfo*>(arena_ + align_up(arena_bytes, kSmallPage));
 }
@@ -81,7 +82,8 @@ std::optional<TableBlock> TableMemory::allocate(unsigned lg2)
 void TableMemory::free(Paddr first, Paddr last, std::uint64_t count, unsigned lg2)
 {
     unsigned const order = lg2 > page_.lg2() ? lg2 - page_.lg2() : 0;
-    push(order, page_of(first), page_of(last));
+    push(order, static_cast<std::uint32_t>(page_of(first)),
+         static_cast<std::uint32_t>(page_of(last)));
     in_use_.fetch_sub(count << order, std::memory_order_relaxed);
 }
 
@@ -94,7 +96,8 @@ std::optional<std::uint32_t> TableMemory::pop(unsigned order)
         if (number == 0) return std::nullopt;
         // Another thread may have taken the block and be using its link: then the stack changed.
         std::uint64_t const link = infos_[number - 1].link.load(std::memory_order_relaxed);
-        std::uint32_t const next = link == kEnd ? 0 : page_of(Paddr{link}) + 1;
+        std::uint32_t const next =
+            link == kEnd ? 0 : static_cast<std::uint32_t>(page_of(Paddr{link}) + 1);
         std::uint64_t const changed = ((head >> 32) + 1) << 32 | next;
         if (stack.compare_exchange_weak(head, changed, std::memory_order_acq_rel,
                                         std::memory_order_acquire))
@@ -139,7 +142,7 @@ std::optional<std::uint32_t> TableMemory::take_untouched(unsigned order)
 // do the same more than once, which changes nothing. False: the kernel has no memory for it.
 bool TableMemory::make_accessible(std::uint64_t bytes)
 {
-    std::uint64_t const from = accessible_.load(std::memory_order_acquire);
+    std::uint64_t const from = accessible_.load(std::memory_order_acquire) << page_.lg2();
     if (bytes <= from) return true;
     std::uint64_t const batch = from >= kHugeBytes ? kHugeBytes : kBatchBytes;
     std::uint64_t const to = std::min(align_up(bytes, batch), arena_bytes_);
@@ -154,9 +157,11 @@ bool TableMemory::make_accessible(std::uint64_t bytes)
     if (batch == kHugeBytes) ::madvise(arena_ + from, to - from, MADV_HUGEPAGE);
     ::madvise(arena_ + from, to - from, MADV_POPULATE_WRITE);
 
-    std::uint64_t before = from;
-    while (before < to && !accessible_.compare_exchange_weak(before, to, std::memory_order_acq_rel,
-                                                             std::memory_order_acquire)) {
+    std::uint64_t before = from >> page_.lg2();
+    std::uint64_t const pages = to >> page_.lg2();
+    while (before < pages &&
+           !accessible_.compare_exchange_weak(before, pages, std::memory_order_acq_rel,
+                                              std::memory_order_acquire)) {
     }
     return true;
 }

@@ -8,6 +8,7 @@
 
 #include <array>
 #include <atomic>
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -50,13 +51,17 @@ public:
     void free(Paddr first, Paddr last, std::uint64_t count, unsigned lg2);
     void* words(Paddr table) const
     {
-        std::uint64_t const offset = table.raw() - base_;
-        return readable(offset) ? arena_ + offset : nullptr;
+        return page_of(table) < accessible() ? words_of_table(table) : nullptr;
+    }
+    void* words_of_table(Paddr table) const
+    {
+        // NOLINTNEXTLINE(performance-no-int-to-ptr): an arena's addresses and paddrs differ by it
+        return reinterpret_cast<void*>(table.raw() + to_words_);
     }
     TableInfo* info(Paddr table) const
     {
-        std::uint64_t const offset = table.raw() - base_;
-        return readable(offset) ? infos_ + (offset >> page_.lg2()) : nullptr;
+        std::uint64_t const page = page_of(table);
+        return page < accessible() ? infos_ + page : nullptr;
     }
     std::uint64_t new_owner() { return owners_.fetch_add(1, std::memory_order_relaxed) + 1; }
     unsigned block_lg2() const { return page_.lg2(); }
@@ -85,32 +90,32 @@ private:
     {
         return Paddr{base_ + (std::uint64_t{page} << page_.lg2())};
     }
-    std::uint32_t page_of(Paddr table) const
+    // Not a page of the arena if `table` is outside it or inside a page: rotated, whatever is wrong
+    // makes the number too large.
+    std::uint64_t page_of(Paddr table) const
     {
-        return static_cast<std::uint32_t>((table.raw() - base_) >> page_.lg2());
+        return std::rotr(table.raw() - base_, static_cast<int>(page_.lg2()));
     }
+    // How many pages can be read and written: those that were handed out, or soon will be.
+    std::uint64_t accessible() const { return accessible_.load(std::memory_order_relaxed); }
     std::optional<std::uint32_t> pop(unsigned order);
     void push(unsigned order, std::uint32_t first, std::uint32_t last);
     std::optional<std::uint32_t> take_untouched(unsigned order);
     bool make_accessible(std::uint64_t bytes);
-    // Whether a page that was handed out, or soon will be, starts here in the arena.
-    bool readable(std::uint64_t offset) const
-    {
-        return offset < accessible_.load(std::memory_order_relaxed) && page_.aligned(offset);
-    }
 
     PageSize page_;
     std::span<std::byte> mapping_;  // the arena, and a TableInfo for each of its pages
     std::byte* arena_;
     std::uint64_t arena_bytes_;
     std::uint64_t base_;
+    std::uint64_t to_words_;  // from a paddr to the address of its words, modulo 2^64
     TableInfo* infos_;
 
     std::atomic<std::uint64_t> budget_;
     std::atomic<std::uint64_t> in_use_{0};
     std::atomic<std::uint64_t> owners_{0};
     std::atomic<std::uint32_t> untouched_{0};  // the first page never handed out
-    // Bytes of the arena that can be read and written; behind them it is address space only.
+    // Pages of the arena; behind them it is address space only.
     std::atomic<std::uint64_t> accessible_{0};
     // Free blocks by order, each a stack: the number of the first block, counted from 1, and above
     // it a count of the changes, so that a stack that changed twice is not taken for unchanged.

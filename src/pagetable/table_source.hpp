@@ -47,6 +47,8 @@ concept TableSource =
         { constant.info(table) } -> std::same_as<TableInfo*>;
         // A number from 1 to 2^48 - 1 that it has not given before.
         { source.new_owner() } -> std::same_as<std::uint64_t>;
+        // The same, of a table that has an info.
+        { constant.words_of_table(table) } -> std::convertible_to<void*>;
         // The largest lg2 of which any number of blocks may be asked for.
         { constant.block_lg2() } -> std::convertible_to<unsigned>;
     };

@@ -151,6 +151,22 @@ TEST(Domain, a_misaligned_unmap_takes_nothing)
     EXPECT_EQ(unit.unmap(0x10000, kPage), kPage);
 }
 
+TEST(Domain, what_is_mapped_twice_stays_or_goes_as_it_did_in_drivers_before_7_3)
+{
+    for (auto const kernel : {Kernel::v6_1, Kernel::v6_12, Kernel::v7_3}) {
+        bool const old = kernel != Kernel::v7_3;
+        Unit vtd{{.reserved = {}, .kernel = kernel}};
+        ASSERT_TRUE(vtd.map(0x10000, 0x5000, kPage));
+        EXPECT_EQ(vtd.map(0x10000, 0x9000, kPage).has_value(), old);
+        EXPECT_EQ(vtd.domain->iova_to_phys(Iova{0x10000}), Paddr{0x5000});
+        Unit amdvi{amdvi_options(kernel)};
+        ASSERT_TRUE(amdvi.map(0x10000, 0x5000, kPage));
+        EXPECT_EQ(amdvi.map(0x10000, 0x9000, kPage).has_value(), old);
+        EXPECT_EQ(amdvi.domain->iova_to_phys(Iova{0x10000}), Paddr{old ? 0x9000U : 0x5000U});
+        EXPECT_EQ(amdvi.unmap(0x10000, kPage), kPage);
+    }
+}
+
 TEST(Domain, what_can_be_mapped_for_write_alone_depends_on_the_kernel)
 {
     for (auto const kernel : {Kernel::v6_1, Kernel::v6_12, Kernel::v7_3}) {

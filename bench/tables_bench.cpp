@@ -1,0 +1,388 @@
+// What page tables cost, in every hardware format: filling, emptying, single pages, splits, and
+// walks beside a writer, with floors and maps of the same run beside them. docs/performance.md
+// explains the table at the end.
+#include <absl/container/btree_map.h>
+#include <benchmark/benchmark.h>
+#include <time.h>
+
+#include <algorithm>
+#include <cstring>
+#include <map>
+#include <memory>
+#include <random>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "base/read_section.hpp"
+#include "goals.hpp"
+#include "pagetable/amdv1.hpp"
+#include "pagetable/arm_lpae.hpp"
+#include "pagetable/arm_lpae_s2.hpp"
+#include "pagetable/arm_v7s.hpp"
+#include "pagetable/radix.hpp"
+#include "pagetable/riscv.hpp"
+#include "pagetable/vtdss.hpp"
+#include "pagetable/x86_64.hpp"
+
+namespace {
+
+using namespace pinfold;
+using namespace pinfold::pagetable;
+using bench::items;
+
+constexpr std::uint64_t kGiB = std::uint64_t{1} << 30;
+
+// Seconds of this thread's own, since others share the machine.
+double cpu_now()
+{
+    timespec now{};
+    ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+    return static_cast<double>(now.tv_sec) + static_cast<double>(now.tv_nsec) * 1e-9;
+}
+
+template <class F>
+struct Format {
+    std::string name;
+    Shape<F> shape;
+    std::uint64_t most;  // bytes that are filled at a time
+};
+
+template <class F>
+class Tables {
+public:
+    // With leaves up to 2^leaf_lg2 bytes.
+    Tables(Format<F> const& format, unsigned leaf_lg2, std::size_t count)
+        : memory_{TableMemory::create(
+                      {.page = PageSize::lg2_of(F::slots_lg2(0) +
+                                                (sizeof(typename F::Word) == 4 ? 2U : 3U)),
+                       .base = Paddr{0x1000'0000},
+                       .arena_bytes = std::uint64_t{1} << (F::kPaddrBits > 40 ? 36 : 30)})
+                      .value()}
+    {
+        Shape<F> shape = format.shape;
+        shape.page_sizes = shape.page_sizes & PageSizes{PageSize::lg2_of(leaf_lg2 + 1).mask()};
+        for (std::size_t i = 0; i < count; ++i)
+            tables.push_back(RadixTable<F>::create(memory_, shape).value());
+        // Its memory has been used before, as in a process that has run for a while.
+        for (auto& table : tables) map(*table, 0, format.most);
+        for (auto& table : tables) unmap(*table, 0, format.most);
+    }
+    void map(RadixTable<F>& table, std::uint64_t iova, std::uint64_t size)
+    {
+        std::uint64_t mapped = 0;
+        auto const done =
+            table.map(Iova{iova}, Paddr{iova}, size, {.prot = Prot::read_write}, mapped, removed_);
+        if (!done) std::abort();
+    }
+    void unmap(RadixTable<F>& table, std::uint64_t iova, std::uint64_t size)
+    {
+        std::uint64_t bytes = 0;
+        table.unmap(Iova{iova}, size, removed_, [&](Run const& run) { bytes += run.size; });
+        if (bytes != size) std::abort();
+        table.release(removed_);
+    }
+
+    std::vector<std::unique_ptr<RadixTable<F>>> tables;
+
+private:
+    std::shared_ptr<TableMemory> memory_;
+    Removed removed_;
+};
+
+enum class Timed : bool { map, unmap };
+
+// Fills or empties all that a format is asked for, in leaves of one size. Times are for one leaf
+// when it fills, for 2 MiB (or one leaf, if that is larger) when it empties.
+template <class F>
+void whole(benchmark::State& state, Format<F> format, unsigned leaf_lg2, std::uint64_t size,
+           Timed timed)
+{
+    format.most = size;
+    std::uint64_t const leaves = size >> leaf_lg2;
+    std::size_t const count = leaves < 4096 ? 64 : 1;  // enough to be timed
+    Tables<F> all{format, leaf_lg2, count};
+    for (auto _ : state) {
+        double const start = cpu_now();
+        for (auto& table : all.tables) all.map(*table, 0, size);
+        double const middle = cpu_now();
+        for (auto& table : all.tables) all.unmap(*table, 0, size);
+        state.SetIterationTime(timed == Timed::map ? middle - start : cpu_now() - middle);
+    }
+    std::uint64_t const units = timed == Timed::map ? leaves : size >> std::max(leaf_lg2, 21U);
+    items(state, static_cast<double>(units * count));
+}
+
+enum class Order : bool { ascending, any };
+
+// Every other page, so that no two are neighbours.
+std::vector<std::uint64_t> scattered_pages(unsigned page_lg2, Order order)
+{
+    std::vector<std::uint64_t> pages(std::min<std::uint64_t>(kGiB >> page_lg2, 1 << 17) / 2);
+    for (std::size_t i = 0; i < pages.size(); ++i) pages[i] = i << (page_lg2 + 1);
+    if (order == Order::any) std::shuffle(pages.begin(), pages.end(), std::mt19937_64{1});
+    return pages;
+}
+
+// One call for each of many single pages in a GiB, whose tables stay.
+template <class F>
+void scattered(benchmark::State& state, Format<F> const& format, Timed timed, Order order)
+{
+    unsigned const page_lg2 = F::kGranuleLg2;
+    std::uint64_t const page = std::uint64_t{1} << page_lg2;
+    auto const pages = scattered_pages(page_lg2, order);
+    Tables<F> all{format, page_lg2, 1};
+    auto& table = *all.tables[0];
+    Removed removed;
+    std::uint64_t mapped = 0;
+    std::uint64_t bytes = 0;
+    for (auto _ : state) {
+        double const start = cpu_now();
+        for (auto const at : pages)
+            (void)table.map(Iova{at}, Paddr{at}, page, {.prot = Prot::read_write}, mapped, removed);
+        double const middle = cpu_now();
+        for (auto const at : pages) bytes += table.unmap(Iova{at}, page, removed);
+        state.SetIterationTime(timed == Timed::map ? middle - start : cpu_now() - middle);
+    }
+    benchmark::DoNotOptimize(bytes);
+    items(state, static_cast<double>(pages.size()));
+}
+
+// A page out of the middle of a large leaf.
+template <class F>
+void hole(benchmark::State& state, Format<F> const& format)
+{
+    unsigned const leaf_lg2 = slot_lg2<F>(1);
+    std::uint64_t const leaf = std::uint64_t{1} << leaf_lg2;
+    std::uint64_t const page = std::uint64_t{1} << F::kGranuleLg2;
+    Format<F> splitting = format;
+    splitting.shape.partial = Partial::splits;
+    splitting.shape.page_sizes = PageSizes{page | leaf};
+    splitting.most = 64 * leaf;
+    Tables<F> all{splitting, leaf_lg2, 1};
+    auto& table = *all.tables[0];
+    Removed removed;
+    for (auto _ : state) {
+        all.map(table, 0, splitting.most);
+        double const start = cpu_now();
+        for (std::uint64_t at = leaf / 2; at < splitting.most; at += leaf)
+            if (table.unmap(Iova{at}, page, removed) != page) std::abort();
+        state.SetIterationTime(cpu_now() - start);
+        for (std::uint64_t at = 0; at < splitting.most; at += leaf) {
+            table.unmap(Iova{at}, leaf, removed);
+            table.unmap(Iova{at + leaf / 2 + page}, leaf / 2 - page, removed);
+        }
+        table.release(removed);
+        // The tables with holes stay, empty: the next map takes them out of the way.
+    }
+    items(state, 64);
+}
+
+// Random walks over a GiB of pages, alone or beside a thread that maps and unmaps one every 10 us.
+template <class F>
+void walks(benchmark::State& state, Format<F> const& format, bool beside_a_writer)
+{
+    unsigned const page_lg2 = F::kGranuleLg2;
+    std::uint64_t const page = std::uint64_t{1} << page_lg2;
+    auto const pages = scattered_pages(page_lg2, Order::any);
+    Format<F> shared = format;
+    shared.shape.writers = Writers::many;
+    Tables<F> all{shared, page_lg2, 1};
+    auto& table = *all.tables[0];
+    all.map(table, 0, kGiB / 2);
+    std::jthread writer;
+    if (beside_a_writer)
+        writer = std::jthread{[&](std::stop_token const& stop) {
+            Removed removed;
+            std::uint64_t mapped = 0;
+            for (std::uint64_t at = kGiB / 2; !stop.stop_requested();
+                 at = kGiB / 2 + (at + page) % (kGiB / 2)) {
+                (void)table.map(Iova{at}, Paddr{at}, page, {.prot = Prot::read}, mapped, removed);
+                table.unmap(Iova{at}, page, removed);
+                std::this_thread::sleep_for(std::chrono::microseconds{10});
+            }
+        }};
+    std::uint64_t sum = 0;
+    for (auto _ : state) {
+        double const start = cpu_now();
+        for (auto const at : pages)
+            if (auto const leaf = table.walk(Iova{at})) sum += leaf->paddr.raw();
+        state.SetIterationTime(cpu_now() - start);
+    }
+    benchmark::DoNotOptimize(sum);
+    items(state, static_cast<double>(pages.size()));
+}
+
+// One page unmapped, and everybody who might use it waited for.
+void strict_unmap(benchmark::State& state, Format<Vtdss> const& format, bool with_a_reader)
+{
+    Tables<Vtdss> all{format, 12, 1};
+    auto& table = *all.tables[0];
+    Removed removed;
+    std::jthread reader;
+    if (with_a_reader)
+        reader = std::jthread{[&](std::stop_token const& stop) {
+            while (!stop.stop_requested()) {
+                ReadSection const section;
+                benchmark::DoNotOptimize(table.walk(Iova{0x1000}));
+            }
+        }};
+    constexpr int kBatch = 64;
+    for (auto _ : state)
+        for (int i = 0; i < kBatch; ++i) {
+            all.map(table, 0, 0x1000);
+            table.unmap(Iova{0}, 0x1000, removed);
+            wait_for_readers();
+            table.release(removed);
+        }
+    items(state, kBatch);
+}
+
+// Floors and peers.
+void zero_tables(benchmark::State& state, std::uint64_t bytes)
+{
+    std::vector<char> memory(bytes);
+    for (auto _ : state) {
+        double const start = cpu_now();
+        for (std::uint64_t done = 0; done < 1 << 20; done += bytes) {
+            std::memset(memory.data(), 0, bytes);
+            benchmark::DoNotOptimize(memory.data());
+            benchmark::ClobberMemory();
+        }
+        state.SetIterationTime(cpu_now() - start);
+    }
+    items(state, static_cast<double>(std::max<std::uint64_t>(bytes, 1 << 20)) / 8);
+}
+template <class Map>
+void map_peer(benchmark::State& state, Timed timed, Order order)
+{
+    auto const pages = scattered_pages(12, order);
+    Map map;
+    for (auto _ : state) {
+        double const start = cpu_now();
+        for (auto const at : pages) map.emplace(at, at);
+        double const middle = cpu_now();
+        for (auto const at : pages) map.erase(at);
+        state.SetIterationTime(timed == Timed::map ? middle - start : cpu_now() - middle);
+    }
+    items(state, static_cast<double>(pages.size()));
+}
+
+std::vector<bench::Goal> goals;
+
+void add(std::string const& name, auto body)
+{
+    benchmark::RegisterBenchmark(name.c_str(), [body](benchmark::State& state) { body(state); })
+        ->UseManualTime()
+        ->Unit(benchmark::kNanosecond);
+}
+
+// Registers all measurements of a format, and their goals.
+template <class F>
+void add_format(Format<F> const& format)
+{
+    std::string const& name = format.name;
+    unsigned const page = F::kGranuleLg2;
+    auto const fill = [&](char const* id, std::uint64_t size, unsigned lg2, double goal,
+                          char const* floor, double ratio) {
+        std::string const what = std::to_string(size / kGiB) + " GiB of " +
+                                 (lg2 < 20   ? std::to_string((1U << lg2) >> 10) + "K"
+                                  : lg2 < 30 ? std::to_string((1U << lg2) >> 20) + "M"
+                                             : std::to_string((1U << (lg2 - 30))) + "G");
+        add(name + ": map " + what,
+            [=](benchmark::State& state) { whole(state, format, lg2, size, Timed::map); });
+        goals.push_back(
+            {id, name + ": map " + what + ", a leaf", name + ": map " + what, goal, floor, ratio});
+        add(name + ": unmap " + what,
+            [=](benchmark::State& state) { whole(state, format, lg2, size, Timed::unmap); });
+        bool const large = lg2 >= 21;
+        goals.push_back({"G6", name + ": unmap " + what + (large ? ", a leaf" : ", 2 MiB of them"),
+                         name + ": unmap " + what,
+                         lg2 >= 30 ? 0
+                         : large   ? 0.5
+                                   : 5.1});
+    };
+    fill("G4", kGiB, page, 0.5, "memset 2 MiB", 0);
+    if (format.most > kGiB) {
+        fill("G4", format.most, page, 0.5, "memset 128 MiB", 0);
+        fill("G5", format.most, slot_lg2<F>(1), 0.3, "memset 256 KiB", 0);
+        if (!F::leaf_sizes(2).empty() && slot_lg2<F>(2) <= 30)
+            fill("G5", format.most, slot_lg2<F>(2), 1.5, "memset 256 KiB", 0);
+    }
+    for (auto const order : {Order::ascending, Order::any}) {
+        std::string const how = order == Order::any ? "in any order" : "ascending";
+        for (auto const timed : {Timed::map, Timed::unmap}) {
+            std::string const what =
+                (timed == Timed::map ? ": map pages " : ": unmap pages ") + how;
+            add(name + what,
+                [=](benchmark::State& state) { scattered(state, format, timed, order); });
+            goals.push_back(
+                {"G7", name + what + ", a call", name + what, order == Order::ascending ? 5.0 : 0,
+                 (timed == Timed::map ? "btree_map: insert " : "btree_map: erase ") + how});
+        }
+    }
+    add(name + ": hole", [=](benchmark::State& state) { hole(state, format); });
+    goals.push_back(
+        {"G8", name + ": a page out of a large leaf", name + ": hole", 100, "memset 4 KiB", 0});
+    add(name + ": walk", [=](benchmark::State& state) { walks(state, format, false); });
+    add(name + ": walk beside a writer",
+        [=](benchmark::State& state) { walks(state, format, true); });
+    goals.push_back({"G14", name + ": walk beside 100k unmaps/s", name + ": walk beside a writer",
+                     0, name + ": walk", 1.1});
+}
+
+}  // namespace
+
+int main(int argc, char** argv)
+{
+    benchmark::Initialize(&argc, argv);
+    if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 1;
+
+    constexpr PageSizes kX86{0x4020'1000};
+    Format<Vtdss> const vtd{"VT-d", Shape<Vtdss>::fixed(4, kX86), 64 * kGiB};
+    add_format(vtd);
+    add_format<X86_64<X86Writer::generic>>({"x86-64", {4, 47, kX86}, 64 * kGiB});
+    add_format<Amdv1>({"AMD v1", {4, 48, PageSizes{0x7f'7fff'f000}}, 64 * kGiB});
+    add_format<ArmLpae<12>>({"Arm S1 4K", {4, 48, kX86}, 64 * kGiB});
+    add_format<ArmLpae<16>>({"Arm S1 64K", {3, 48, PageSizes{0x2001'0000}}, 64 * kGiB});
+    add_format<ArmStage2<12>>({"Arm S2 4K", {4, 48, kX86}, 64 * kGiB});
+    add_format<Riscv<>>({"RISC-V", {4, 47, kX86}, 64 * kGiB});
+    add_format<ArmV7s<>>({"Arm v7s", {2, 32, PageSizes{0x11'1000}}, kGiB});
+
+    benchmark::RegisterBenchmark("strict unmap", [vtd](benchmark::State& state) {
+        strict_unmap(state, vtd, false);
+    })->UseRealTime();
+    benchmark::RegisterBenchmark("strict unmap, one reads", [vtd](benchmark::State& state) {
+        strict_unmap(state, vtd, true);
+    })->UseRealTime();
+    goals.push_back({"G3", "map, unmap and wait, nobody reads", "strict unmap", 350});
+    goals.push_back(
+        {"G3", "map, unmap and wait, a thread reads", "strict unmap, one reads", 12000});
+
+    // Of one table, as a whole.
+    add("memset 4 KiB", [](benchmark::State& state) {
+        zero_tables(state, 4 << 10);
+        items(state, 256);
+    });
+    add("memset 256 KiB", [](benchmark::State& state) { zero_tables(state, 256 << 10); });
+    add("memset 2 MiB", [](benchmark::State& state) { zero_tables(state, 2 << 20); });
+    add("memset 128 MiB", [](benchmark::State& state) { zero_tables(state, 128 << 20); });
+    for (auto const order : {Order::ascending, Order::any})
+        for (auto const timed : {Timed::map, Timed::unmap}) {
+            std::string const what =
+                (timed == Timed::map ? ": insert " : ": erase ") +
+                std::string{order == Order::any ? "in any order" : "ascending"};
+            add("std::map" + what, [=](benchmark::State& state) {
+                map_peer<std::map<std::uint64_t, std::uint64_t>>(state, timed, order);
+            });
+            add("btree_map" + what, [=](benchmark::State& state) {
+                map_peer<absl::btree_map<std::uint64_t, std::uint64_t>>(state, timed, order);
+            });
+            goals.push_back({"", "std::map" + what, "std::map" + what, 0, "btree_map" + what, 0});
+        }
+
+    bench::Medians medians;
+    bool const ran = benchmark::RunSpecifiedBenchmarks(&medians) > 0;
+    medians.print(goals);
+    return ran ? 0 : 1;
+}
