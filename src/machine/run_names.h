@@ -27,6 +27,7 @@
 #define PINFOLD_DIR_ROOT "root"         /* mirrors the paths below: root/dev/vfio, root/sys/... */
 #define PINFOLD_DIR_DEVICES "devices"   /* one empty file for each device, named by its BDF */
 #define PINFOLD_DIR_OWNERS "owners"     /* sockets of engines whose files others may use, by pid */
+#define PINFOLD_FILE_IDS "owners/ids"   /* what new_id has added, a line each: "VVVV DDDD" */
 #define PINFOLD_DIR_COUNTERS "counters" /* one file for each engine: struct Counters */
 
 /* The node of the container; groups are beside it, named by their numbers. */

@@ -387,11 +387,28 @@ Result<uapi::FileId> Engine::open_node(Node const& node)
 {
     TRY(build_machine());
     if (node.kind == Node::Kind::container) return machine_->door().open_container();
+    if (!group_has_node(node.group)) return fail(Errno::noent);
     auto const file = open_group(node.group);
     if (file || file.error() != Errno::busy) return file;
     // A holder that has ended may not have been noticed yet.
     settle_everywhere();
     return open_group(node.group);
+}
+
+// As the run's own tree has it, where the stub's bind and unbind files act.
+bool Engine::device_bound(std::string_view name) const
+{
+    auto const link = machine::mirrored(state_, "/sys/bus/pci/drivers/vfio-pci") / name;
+    std::error_code error;
+    return std::filesystem::is_symlink(link, error);
+}
+
+// On Linux a group has its node as long as a device of it is bound to vfio-pci.
+bool Engine::group_has_node(unsigned number) const
+{
+    return std::ranges::any_of(run_.devices, [&](auto const& device) {
+        return device.group == number && device_bound(device.bdf.text());
+    });
 }
 
 Result<uapi::FileId> Engine::open_group(unsigned number)

@@ -73,6 +73,7 @@ public:
     Result<uapi::FileId> file(int fd) override;
     Result<UniqueFd> eventfd(int fd) override;
     Result<int> install(uapi::FileId file) override;
+    bool bound(std::string_view device) override { return device_bound(device); }
 
 private:
     Engine(std::filesystem::path state, machine::RunState run, machine::Description description,
@@ -89,6 +90,7 @@ private:
     void arrived(uapi::FileId file) override;
     Result<Connection> welcome(Holds holds) override { return sharing_.welcome(std::move(holds)); }
     void settle() override { sharing_.settle(); }
+    bool device_bound(std::string_view name) const override;
     PageSize host_page() const override { return description_.host.page_size; }
 
     // Link::Answers: what owners ask of us as their guest.
@@ -116,6 +118,7 @@ private:
     void see_inherited();
     Link* link_to(int pid, std::filesystem::path const& socket);
     Result<uapi::FileId> open_group(unsigned number);
+    bool group_has_node(unsigned number) const;
     void settle_everywhere();
     std::optional<uapi::FileId> ask(Link& link, int fd);
     void release(uapi::FileId file);

@@ -6,6 +6,7 @@
 #include <atomic>
 #include <memory>
 #include <optional>
+#include <string_view>
 #include <thread>
 #include <unordered_set>
 
@@ -37,6 +38,7 @@ public:
     virtual Result<Connection> welcome(Holds holds) = 0;
     // Returns when nothing is held any more by guests that have ended.
     virtual void settle() = 0;
+    virtual bool device_bound(std::string_view name) const = 0;
     virtual PageSize host_page() const = 0;
 };
 
@@ -91,6 +93,7 @@ public:
     Result<uapi::FileId> file(int fd) override;
     Result<UniqueFd> eventfd(int fd) override;
     Result<int> install(uapi::FileId file) override;
+    bool bound(std::string_view device) override { return owner_.device_bound(device); }
 
 private:
     Message answer_to(Message& message, UniqueFd& descriptor, int& with);

@@ -46,6 +46,7 @@ static struct {
     int (*mlock2)(void const*, size_t, unsigned);
     int (*mlockall)(int);
     int (*munlockall)(void);
+    ssize_t (*write)(int, void const*, size_t);
     ssize_t (*pread)(int, void*, size_t, off_t);
     ssize_t (*pwrite)(int, void const*, size_t, off_t);
     ssize_t (*pread_chk)(int, void*, size_t, off_t, size_t);
@@ -82,6 +83,7 @@ static void resolve(void)
     NEXT(mlock2, "mlock2");
     NEXT(mlockall, "mlockall");
     NEXT(munlockall, "munlockall");
+    NEXT(write, "write");
     NEXT(pread, "pread64");
     NEXT(pwrite, "pwrite64");
     NEXT(pread_chk, "__pread64_chk");
@@ -123,6 +125,7 @@ __attribute__((constructor)) static void begin(void)
     pinfold_remember_environment();
     state_directory = strdup(state); /* the program may change its environment */
     engine_path = strdup(engine_path);
+    pinfold_sysfs_begin(state_directory);
 }
 
 /* Another library's constructor may call us before ours has run. */
@@ -272,6 +275,24 @@ ssize_t pwrite64(int fd, void const* buffer, size_t size, off_t offset)
 ssize_t pwrite(int fd, void const* buffer, size_t size, off_t offset)
     __attribute__((alias("pwrite64")));
 
+/* ---- files of /sys that act when they are written ---- */
+
+ssize_t pinfold_plain_write(int fd, void const* data, size_t size)
+{
+    return next.write(fd, data, size);
+}
+
+int pinfold_plain_close(int fd) { return next.close(fd); }
+
+ssize_t write(int fd, void const* data, size_t size)
+{
+    READY();
+    long result = 0;
+    if (UNLIKELY(pinfold_sysfs_any()) && pinfold_sysfs_write(fd, data, size, &result))
+        return finish(result);
+    return next.write(fd, data, size);
+}
+
 /* ---- locked memory: one account with what is pinned for devices ---- */
 
 /* The process that said mlockall(MCL_FUTURE) last; 0: none. A child does not inherit it. */
@@ -401,7 +422,10 @@ static void closed(uint32_t file)
 int close(int fd)
 {
     READY();
-    if (!ours(fd)) return next.close(fd);
+    if (!ours(fd)) {
+        if (UNLIKELY(pinfold_sysfs_any())) pinfold_sysfs_closing(fd);
+        return next.close(fd);
+    }
     if (internal(fd)) return (int)finish(-EBADF);
     if (borrowed()) return next.close(fd);
     uint32_t const file = forget(fd);
@@ -413,6 +437,8 @@ int close(int fd)
 int fclose(FILE* stream)
 {
     READY();
+    if (UNLIKELY(pinfold_sysfs_any()) && stream != NULL && fflush(stream) == 0)
+        pinfold_sysfs_closing(fileno(stream));
     if (LIKELY(engine == NULL) || stream == NULL || borrowed()) return next.fclose(stream);
     int const fd = fileno(stream);
     uint32_t const file = fd >= 0 && !internal(fd) ? forget(fd) : PINFOLD_FOREIGN;
@@ -462,6 +488,7 @@ static int dup_onto(int fd, int target, int flags, bool with_flags)
 {
     READY();
     if (internal(fd) || internal(target)) return (int)finish(-EBADF);
+    if (UNLIKELY(pinfold_sysfs_any()) && fd != target) pinfold_sysfs_closing(target);
     if (LIKELY(!ours(fd) && !ours(target)) || fd == target || borrowed())
         return with_flags ? next.dup3(fd, target, flags) : next.dup2(fd, target);
     uint32_t const replaced = owner(target);
@@ -606,10 +633,11 @@ static mode_t creation_mode(int flags, va_list arguments)
 
 /* The process's own status file tells of what is pinned. Once there is an engine, any file of that
  * name is shown to it. */
-static int tell(char const* path, int fd)
+static int tell(char const* path, int flags, int fd)
 {
     static char const kProc[] = "/proc/";
     static char const kStatus[] = "/status";
+    if (UNLIKELY((flags & O_ACCMODE) != O_RDONLY)) pinfold_sysfs_opened(path, flags, fd);
     if (LIKELY(engine == NULL) || fd < 0 || strncmp(path, kProc, sizeof kProc - 1) != 0) return fd;
     size_t const length = strlen(path);
     bool const named = length >= sizeof kProc + sizeof kStatus - 2 &&
@@ -628,7 +656,7 @@ int open64(char const* path, int flags, ...)
     mode_t const mode = creation_mode(flags, arguments);
     va_end(arguments);
     READY();
-    if (LIKELY(!maybe_node(path, flags))) return tell(path, next.open(path, flags, mode));
+    if (LIKELY(!maybe_node(path, flags))) return tell(path, flags, next.open(path, flags, mode));
     return opened(next.open(path, node_flags(flags), mode));
 }
 
@@ -642,7 +670,7 @@ int openat64(int directory, char const* path, int flags, ...)
     va_end(arguments);
     READY();
     if (LIKELY(!maybe_node(path, flags)))
-        return tell(path, next.openat(directory, path, flags, mode));
+        return tell(path, flags, next.openat(directory, path, flags, mode));
     return opened(next.openat(directory, path, node_flags(flags), mode));
 }
 
@@ -675,7 +703,8 @@ FILE* fopen64(char const* path, char const* mode)
         errno = (int)-result;
         return NULL;
     }
-    if (UNLIKELY(engine != NULL)) (void)tell(path, fileno(stream));
+    (void)tell(path, mode[0] == 'r' && strchr(mode, '+') == NULL ? O_RDONLY : O_RDWR,
+               fileno(stream));
     return stream;
 }
 

@@ -3,7 +3,9 @@
 #define PINFOLD_PRELOAD_STUB_PARTS_H
 
 #include <dlfcn.h>
+#include <stdbool.h>
 #include <stddef.h>
+#include <sys/types.h>
 
 /* `next`: the C library's function of that name, or that of the next preloaded library. */
 #define PINFOLD_NEXT(name)                \
@@ -12,5 +14,20 @@
 
 /* Once, before the program runs. */
 void pinfold_remember_environment(void);
+
+/* write(2) and close(2) as the C library has them. */
+ssize_t pinfold_plain_write(int fd, void const* data, size_t size);
+int pinfold_plain_close(int fd);
+
+/* Files of the run's /sys that act when they are written. */
+void pinfold_sysfs_begin(char const* state_directory);
+/* `fd` was just opened by that path. */
+void pinfold_sysfs_opened(char const* path, int flags, int fd);
+/* Whether this process has opened one for writing. */
+bool pinfold_sysfs_any(void);
+/* False: `fd` is none. Otherwise `result` is that of the write, as from the kernel. */
+bool pinfold_sysfs_write(int fd, void const* data, size_t size, long* result);
+/* `fd` is about to be closed or replaced. */
+void pinfold_sysfs_closing(int fd);
 
 #endif

@@ -36,6 +36,8 @@ public:
     // A new descriptor of the client for `file`, close-on-exec. EMFILE. On success the descriptor
     // owns `file`.
     virtual Result<int> install(FileId file) = 0;
+    // Whether the device of that name is bound to vfio-pci now. It is where nobody can unbind it.
+    virtual bool bound(std::string_view) { return true; }
 };
 
 struct Call {

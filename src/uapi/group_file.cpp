@@ -56,7 +56,7 @@ Reply GroupFile::ioctl(Client& client, std::uint32_t request, std::uint64_t arg)
     }
 }
 
-// Rule G-3. Every device of ours is bound to a VFIO driver, so a group is always viable.
+// Rule G-3. A device of ours is bound to vfio-pci or to nothing, so a group is always viable.
 Reply GroupFile::get_status(Client& client, std::uint64_t arg)
 {
     vfio_group_status status;
@@ -102,7 +102,7 @@ Reply GroupFile::unset_container()
 Reply GroupFile::get_device_fd(Client& client, std::uint64_t arg)
 {
     auto const text = TRY(read_user_string(client, arg, surroundings_.host_page.bytes()));
-    pci::Function* const function = TRY(function_named(text));
+    pci::Function* const function = TRY(function_named(client, text));
     FileId const file = TRY(open_device(*function));
     type1::Rollback release{[&] { surroundings_.table.release(file); }};
     int const fd = TRY(client.install(file));
@@ -120,15 +120,16 @@ Result<FileId> GroupFile::open_device(pci::Function& function)
     return surroundings_.table.insert(std::move(file), std::move(lease));
 }
 
-// Rule G-9. ENODEV: no function of this group has that name. EINVAL: options behind a name; the
-// only one there is, vf_token, is for functions with SR-IOV.
-Result<pci::Function*> GroupFile::function_named(std::string_view text) const
+// Rule G-9. ENODEV: no function of this group that is bound to vfio-pci has that name. EINVAL:
+// options behind a name; the only one there is, vf_token, is for functions with SR-IOV.
+Result<pci::Function*> GroupFile::function_named(Client& client, std::string_view text) const
 {
     for (pci::Function* const function : entry_.functions) {
         auto const name = device_name(*function);
         if (!text.starts_with(name)) continue;
         auto const options = text.substr(name.size());
         if (!options.empty() && options.front() != ' ') continue;
+        if (!client.bound(name)) return fail(Errno::nodev);
         if (options.find_first_not_of(' ') != std::string_view::npos) return fail(Errno::inval);
         return function;
     }

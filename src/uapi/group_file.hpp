@@ -51,7 +51,7 @@ private:
     Reply unset_container();
     Reply get_device_fd(Client& client, std::uint64_t arg);
     Result<FileId> open_device(pci::Function& function);
-    Result<pci::Function*> function_named(std::string_view text) const;
+    Result<pci::Function*> function_named(Client& client, std::string_view text) const;
     void leave_container();
 
     Door::GroupEntry const& entry_;

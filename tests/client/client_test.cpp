@@ -1,4 +1,6 @@
 // Small VFIO programs, and programs that have nothing to do with VFIO, under `pinfold run`.
+#include <fstream>
+
 #include "stage.hpp"
 #include "works_with.hpp"
 
@@ -72,6 +74,57 @@ TEST_P(Client, a_program_with_libraries_and_an_environment_of_its_own_keeps_pinf
     EXPECT_EQ(own.status, 0) << own.err;
     EXPECT_NE(own.out.find("identification 010000ed"), std::string::npos) << own.out;
     EXPECT_NE(own.out.find(":libm.so.6"), std::string::npos) << own.out;
+}
+
+// By whatever writes to the files: a shell that calls write(2), one whose echo is a stream's, tee.
+TEST_P(Client, devices_are_bound_and_unbound_by_the_files_of_their_driver)
+{
+    std::ofstream{dir() / "bind.sh"} << R"sh(
+D=/sys/bus/pci/drivers/vfio-pci; S=/sys/bus/pci/devices/0000:00:04.0
+driver() { basename "$(readlink $S/driver || echo none)"; }
+driver
+echo 0000:00:04.0 > $D/unbind; driver; test -e $D/0000:00:04.0 || echo gone
+./edu_dma 2>&1
+echo > $S/driver_override; cat $S/driver_override
+echo 0000:00:04.0 > $D/bind 2>&1; driver
+echo 1234 11e8 > $D/new_id; driver; cat $D/0000:00:04.0/vendor
+./edu_dma | head -1
+echo 0000:00:04.0 | tee $D/unbind; driver
+echo 1234 11e8 > $D/remove_id
+echo vfio-pci > $S/driver_override; cat $S/driver_override
+echo 0000:00:04.0 > $D/bind; driver
+./edu_dma | head -1
+)sh";
+    for (auto const* const shell : {"dash", "bash"}) {
+        auto const ran = run_pinfold("", fmt::format("{} ./bind.sh", shell));
+        EXPECT_EQ(ran.status, 0) << ran.err;
+        EXPECT_EQ(ran.out,
+                  "vfio-pci\nnone\ngone\nedu_dma: /dev/vfio/0: No such file or directory\n"
+                  "(null)\nnone\nvfio-pci\n0x1234\nidentification 010000ed\n0000:00:04.0\nnone\n"
+                  "vfio-pci\nvfio-pci\nidentification 010000ed\n")
+            << shell << ran.err;
+    }
+    auto const complaint = [&](std::string const& what, std::string const& file) {
+        return run_pinfold("", fmt::format("dash -c \"echo {} > /sys/bus/pci/drivers/vfio-pci/{}\"",
+                                           what, file))
+            .err;
+    };
+    EXPECT_NE(complaint("0000:00:1f.7", "unbind"), "");
+    EXPECT_NE(complaint("0000:00:1f.7", "bind"), "");
+    EXPECT_NE(complaint("0000:00:04.0", "bind"), "");
+    EXPECT_NE(complaint("nonsense", "new_id"), "");
+    EXPECT_NE(complaint("1234 11e8", "remove_id"), "");
+    EXPECT_EQ(complaint("0000:00:04.0", "unbind"), "");
+}
+
+TEST_P(Client, a_group_gives_only_those_of_its_devices_that_are_bound)
+{
+    auto const ran = run_pinfold(
+        "--device edu,bdf=0000:00:04.0,group=0 --device edu,bdf=0000:00:05.0,group=0",
+        "dash -c \"echo 0000:00:04.0 > /sys/bus/pci/drivers/vfio-pci/unbind; ./edu_dma; ./edu_dma "
+        "0000:00:05.0\"");
+    EXPECT_NE(ran.err.find("No such device"), std::string::npos) << ran.err;
+    EXPECT_EQ(ran.out, kEduSays) << ran.err;
 }
 
 TEST_P(Client, a_host_with_large_pages_is_seen_as_one)

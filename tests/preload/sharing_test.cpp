@@ -50,6 +50,7 @@ public:
     void arrived(uapi::FileId) override { --on_the_way; }
     Result<Connection> welcome(Holds holds) override { return sharing->welcome(std::move(holds)); }
     void settle() override { sharing->settle(); }
+    bool device_bound(std::string_view) const override { return true; }
     PageSize host_page() const override { return k4K; }
 
     int holders(uapi::FileId file)
