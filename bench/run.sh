@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# All measurements, or one: bench/run.sh [calls|convert|clients|bystander|native|tables]
+# All measurements, or one: bench/run.sh [calls|translate|convert|clients|bystander|native|tables]
 # bench/run.sh --plot draws docs/native-cost.svg anew.
 set -euo pipefail
 cd "$(dirname "$(readlink -f "$0")")/.."
@@ -12,6 +12,10 @@ calls() {
 tables() {
     build/bench/tables_bench --benchmark_repetitions=5 --benchmark_enable_random_interleaving=true \
         --benchmark_min_time=0.02 --benchmark_report_aggregates_only=true 2>/dev/null
+}
+translate() {
+    build/bench/translate_bench --benchmark_repetitions=9 --benchmark_enable_random_interleaving=true \
+        --benchmark_min_time=0.05 --benchmark_report_aggregates_only=true 2>/dev/null
 }
 convert() {
     bench/convert.sh /dev/shm
@@ -31,8 +35,8 @@ plot() {
 
 printf 'Measured on %s\n' "$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -1), $(nproc) CPUs, Linux $(uname -r)"
 case ${1:-all} in
-    all) calls && echo && convert && echo && clients && echo && bystander && echo && native && echo && tables ;;
-    calls | convert | clients | bystander | native | tables) "$1" ;;
+    all) calls && echo && translate && echo && convert && echo && clients && echo && bystander && echo && native && echo && tables ;;
+    calls | translate | convert | clients | bystander | native | tables) "$1" ;;
     --plot) plot ;;
-    *) echo "bench/run.sh: there is no measurement '$1': calls, convert, clients, bystander, native or tables; or --plot" >&2 && exit 2 ;;
+    *) echo "bench/run.sh: there is no measurement '$1': calls, translate, convert, clients, bystander, native or tables; or --plot" >&2 && exit 2 ;;
 esac

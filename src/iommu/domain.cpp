@@ -145,12 +145,12 @@ void Domain::stop_write_log()
 }
 
 // Entries that know of a page as written would keep the next write to it from being noted.
-std::uint64_t Domain::take_written(IovaRange range, std::span<std::uint64_t> written)
+void Domain::take_written(IovaRange range, std::span<std::uint64_t> written)
 {
     log_owner_->flip(range);
     invalidate({range, {}, false});
     wait();
-    return log_owner_->take(range, written);
+    log_owner_->take(range, written);
 }
 
 Result<std::uint64_t> Domain::read_and_clear_dirty(IovaRange range,

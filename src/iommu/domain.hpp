@@ -112,9 +112,9 @@ public:
     Result<> start_write_log(std::uint64_t most_blocks = ~std::uint64_t{0});
     void stop_write_log();
     // Sets the bit of each 4 KiB page of `range` that a device has written since it was started or
-    // last taken, bit 0 for the first page; returns how many. Devices may go on. REQUIRES: it is
-    // on; `written` has room.
-    std::uint64_t take_written(IovaRange range, std::span<std::uint64_t> written);
+    // last taken, bit 0 for the first page. Devices may go on. REQUIRES: it is on; `written` has
+    // room.
+    void take_written(IovaRange range, std::span<std::uint64_t> written);
 
     // Whether leaves say by themselves whether a device has written through them.
     virtual bool tracks_dirty() const { return false; }

@@ -53,7 +53,11 @@ std::optional<Endpoint::Segment> Endpoint::translate_slowly(Iova iova, std::uint
         record(iova, access, FaultReason::blocked);
         return std::nullopt;
     }
-    auto const leaf = domain->access(iova, access);
+    if (interrupt_window(iova)) {
+        record(iova, access, FaultReason::interrupt_window);
+        return std::nullopt;
+    }
+    auto leaf = domain->access(iova, access);
     if (!leaf) {
         bool const inside = domain->aperture().contains(iova);
         record(iova, access, inside ? FaultReason::not_mapped : FaultReason::address_width);
@@ -62,6 +66,14 @@ std::optional<Endpoint::Segment> Endpoint::translate_slowly(Iova iova, std::uint
     if (!allows(leaf->prot, access)) {
         record(iova, access, FaultReason::no_permission);
         return std::nullopt;
+    }
+    if (auto const window = window_within(leaf->iova)) {
+        // Of the leaf, the side that `iova` is on.
+        if (iova < window->start) leaf->iova.last = window->start - 1;
+        if (iova > window->last) {
+            leaf->paddr = leaf->paddr + (window->last + 1 - leaf->iova.start);
+            leaf->iova.start = window->last + 1;
+        }
     }
     Segment const segment{leaf->paddr + (iova - leaf->iova.start),
                           std::min(leaf->iova.last - iova, size - 1) + 1};
@@ -73,6 +85,13 @@ std::optional<Endpoint::Segment> Endpoint::translate_slowly(Iova iova, std::uint
     }
     iotlb_.fill(iova, leaf->iova, leaf->paddr, leaf->prot, written, generation);
     return segment;
+}
+
+std::optional<IovaRange> Endpoint::window_within(IovaRange range) const
+{
+    for (auto const& region : iommu_.reserved_regions())
+        if (region.type == ReservedType::msi && region.range.overlaps(range)) return region.range;
+    return std::nullopt;
 }
 
 // False: there is no domain any more.

@@ -78,12 +78,25 @@ public:
     };
     Gathered gather(IovaRange range, Access access, std::span<Segment> into);
 
+    // Whether a write of `size` bytes at `iova` is an interrupt: four bytes where the unit has its
+    // MSI window, whatever the tables say. Everything else there faults.
+    bool interrupts(Iova iova, std::uint64_t size) const
+    {
+        return size == 4 && iova.raw() % 4 == 0 && interrupt_window(iova).has_value();
+    }
+
     FaultLog& faults() { return faults_; }
     Iotlb& iotlb() { return iotlb_; }
 
 private:
     friend class Domain;  // detach_endpoints()
 
+    std::optional<IovaRange> interrupt_window(Iova iova) const
+    {
+        return window_within({iova, iova});
+    }
+    // The first of the unit's MSI windows that touches `range`.
+    std::optional<IovaRange> window_within(IovaRange range) const;
     void switch_to(Domain* domain);
     bool note_more(Iova iova, std::uint64_t size);
     std::optional<Segment> translate_slowly(Iova iova, std::uint64_t size, Access access);

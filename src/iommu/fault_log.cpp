@@ -10,6 +10,7 @@ std::string_view describe(FaultReason reason)
         case FaultReason::no_permission: return "the mapping does not permit it";
         case FaultReason::address_width: return "the address is beyond the IOMMU's width";
         case FaultReason::bus_master: return "bus mastering is disabled";
+        case FaultReason::interrupt_window: return "it is no interrupt, where interrupts go";
         case FaultReason::no_memory: return "the mapping leads to no memory";
     }
     return "unknown";
@@ -19,7 +20,16 @@ void FaultLog::record(Fault fault)
 {
     std::lock_guard const lock{mutex_};
     ++count_;
-    if (records_.size() < kCapacity) records_.push_back(fault);
+    if (records_.size() < kCapacity)
+        records_.push_back(fault);
+    else
+        overflowed_ = true;
+}
+
+bool FaultLog::overflowed() const
+{
+    std::lock_guard const lock{mutex_};
+    return overflowed_;
 }
 
 std::uint64_t FaultLog::count() const
@@ -38,6 +48,7 @@ void FaultLog::clear()
 {
     std::lock_guard const lock{mutex_};
     records_.clear();
+    overflowed_ = false;
 }
 
 }  // namespace pinfold::iommu

@@ -14,12 +14,13 @@
 namespace pinfold::iommu {
 
 enum class FaultReason : std::uint8_t {
-    blocked,        // no domain attached
-    not_mapped,     // no leaf
-    no_permission,  // a leaf without the right
-    address_width,  // beyond the aperture
-    bus_master,     // the function may not master the bus (recorded by pci/)
-    no_memory,      // the leaf's paddr names no frame, or the frame's memory has gone
+    blocked,           // no domain attached
+    not_mapped,        // no leaf
+    no_permission,     // a leaf without the right
+    address_width,     // beyond the aperture
+    bus_master,        // the function may not master the bus (recorded by pci/)
+    no_memory,         // the leaf's paddr names no frame, or the frame's memory has gone
+    interrupt_window,  // no interrupt, where interrupts go
 };
 std::string_view describe(FaultReason reason);
 
@@ -34,6 +35,8 @@ public:
     void record(Fault fault);
     std::uint64_t count() const;         // all that ever happened
     std::vector<Fault> records() const;  // the first kCapacity since clear()
+    // Since clear() there was no room for one.
+    bool overflowed() const;
     void clear();
 
     static constexpr std::size_t kCapacity = 64;
@@ -42,6 +45,7 @@ private:
     mutable std::mutex mutex_;
     std::vector<Fault> records_;
     std::uint64_t count_ = 0;
+    bool overflowed_ = false;
 };
 
 }  // namespace pinfold::iommu

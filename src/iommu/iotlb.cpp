@@ -32,7 +32,7 @@ void Iotlb::fill(Iova iova, IovaRange leaf, Paddr paddr, Prot prot, Written writ
     if (generation_.load() == generation && leaf.contains(start))
         write(slot, start.raw() | kValid | bits(written) | static_cast<std::uint64_t>(prot),
               (paddr + (start - leaf.start)).raw(), leaf.last.raw());
-    slot.sequence.store(sequence + 2);
+    slot.sequence.store(sequence + 2, std::memory_order_release);
 }
 
 void Iotlb::invalidate(Invalidation const& what)
@@ -52,7 +52,8 @@ void Iotlb::drop_all(std::span<Slot> slots, PageSize unit, Invalidation const& w
         for (Slot& slot : slots) drop(slot, what.range);
         return;
     }
-    for (std::uint64_t i = 0; i <= more; ++i) drop(slots[(first + i) % slots.size()], what.range);
+    for (std::uint64_t i = 0; i <= more; ++i)
+        drop(slots[index(Iova{(first + i) << unit.lg2()}, unit, slots.size())], what.range);
 }
 
 void Iotlb::invalidate_all() { invalidate({{Iova{0}, Iova{~std::uint64_t{0}}}, {}, true}); }

@@ -11,6 +11,7 @@
 
 #include <array>
 #include <atomic>
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -70,9 +71,12 @@ private:
     static std::optional<Entry> read(Slot const& slot, Iova iova, PageSize unit);
     static void drop(Slot& slot, IovaRange range);
     static void drop_all(std::span<Slot> slots, PageSize unit, Invalidation const& what);
-    static std::size_t index(Iova iova, PageSize unit, std::size_t count)
+    // Folded, so that pages at strides of powers of two do not share entries. `count` is one.
+    [[gnu::always_inline]] static std::size_t index(Iova iova, PageSize unit, std::size_t count)
     {
-        return (iova.raw() >> unit.lg2()) % count;
+        auto const lg2 = static_cast<unsigned>(std::countr_zero(count));
+        std::uint64_t const number = iova.raw() >> unit.lg2();
+        return (number ^ number >> lg2 ^ number >> 2 * lg2) & (count - 1);
     }
     static bool overlaps(std::uint64_t tag, std::uint64_t last, IovaRange range);
     static void write(Slot& slot, std::uint64_t tag, std::uint64_t raw_paddr, std::uint64_t last);

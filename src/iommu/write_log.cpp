@@ -160,37 +160,31 @@ void WriteLog::flip(IovaRange range)
     });
 }
 
-std::uint64_t WriteLog::take(IovaRange range, std::span<std::uint64_t> bits)
+void WriteLog::take(IovaRange range, std::span<std::uint64_t> bits)
 {
     std::uint64_t const origin = range.start.raw() >> kPage.lg2();
-    std::uint64_t pages = 0;
     auto const take_all = [&](IovaRange part) {
         std::uint64_t const last = (part.last.raw() >> kPage.lg2()) - origin;
         for (std::uint64_t page = (part.start.raw() >> kPage.lg2()) - origin; page <= last;
              ++page) {
             bits[page / 64] |= std::uint64_t{1} << page % 64;
-            ++pages;
         }
     };
     for_each_block(range, [&](std::atomic<Block*>& slot, IovaRange part) {
         if (slot != lost()) {
-            pages += take_block(*slot.load(), part, range, bits);
+            take_block(*slot.load(), part, range, bits);
         } else {
             slot = nullptr;
             take_all(part);
         }
     });
     // Some block had no slot even.
-    if (lost_branch_.exchange(false)) {
-        pages = 0;
-        take_all(range);
-    }
-    return pages;
+    if (lost_branch_.exchange(false)) take_all(range);
 }
 
 // What is marked outside of `part` moves to the half that is marked now.
-std::uint64_t WriteLog::take_block(Block& block, IovaRange part, IovaRange whole,
-                                   std::span<std::uint64_t> bits)
+void WriteLog::take_block(Block& block, IovaRange part, IovaRange whole,
+                          std::span<std::uint64_t> bits)
 {
     unsigned const marked = block.marked.load(std::memory_order_relaxed);
     Half& half = block.halves[1 - marked];
@@ -200,7 +194,6 @@ std::uint64_t WriteLog::take_block(Block& block, IovaRange part, IovaRange whole
     auto const origin = static_cast<std::int64_t>((part.start.raw() >> kPage.lg2()) -
                                                   (whole.start.raw() >> kPage.lg2())) -
                         static_cast<std::int64_t>(first);
-    std::uint64_t pages = 0;
     auto const take_word = [&](std::uint64_t index) {
         std::uint64_t const word = half.bits[index].load(std::memory_order_relaxed);
         if (word == 0) return;
@@ -209,23 +202,33 @@ std::uint64_t WriteLog::take_block(Block& block, IovaRange part, IovaRange whole
         std::uint64_t taken = 0;
         if (start <= last && start + 63 >= first)
             taken = word & mask_of(std::max(first, start) - start, std::min(last - start, 63UL));
-        pages += static_cast<std::uint64_t>(std::popcount(taken));
         if (taken != 0) put_bits(bits, origin + static_cast<std::int64_t>(start), taken);
         for (std::uint64_t rest = word & ~taken; rest != 0; rest &= rest - 1) {
             auto const page = start + static_cast<std::uint64_t>(std::countr_zero(rest));
             mark_in(block.halves[marked], page, page);
         }
     };
+    // Of a block that is in the range as a whole, and begins with a word of the bitmap.
+    bool const straight = first == 0 && last == kBlockPages - 1 && origin % 64 == 0;
     for (std::uint64_t i = 0; i < kSummaryWords; ++i) {
         std::uint64_t summary = half.summary[i].load(std::memory_order_relaxed);
         half.summary[i].store(0, std::memory_order_relaxed);
         for (; summary != 0; summary &= summary - 1) {
             auto const bit = i * 64 + static_cast<std::uint64_t>(std::countr_zero(summary));
+            if (straight) {
+                Word* const from = &half.bits[bit * kWordsPerSummaryBit];
+                std::uint64_t* const to =
+                    &bits[static_cast<std::uint64_t>(origin) / 64 + bit * kWordsPerSummaryBit];
+                for (std::uint64_t word = 0; word < kWordsPerSummaryBit; ++word) {
+                    to[word] |= from[word].load(std::memory_order_relaxed);
+                    from[word].store(0, std::memory_order_relaxed);
+                }
+                continue;
+            }
             for (std::uint64_t word = 0; word < kWordsPerSummaryBit; ++word)
                 take_word(bit * kWordsPerSummaryBit + word);
         }
     }
-    return pages;
 }
 
 }  // namespace pinfold::iommu

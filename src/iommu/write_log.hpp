@@ -40,9 +40,9 @@ public:
     // From here on marks in `range` are made in the other half.
     void flip(IovaRange range);
     // Sets the bit of each page of `range` that was marked before flip(range), bit 0 for its first
-    // page, and forgets those marks; marks outside the range stay. Returns how many pages there
-    // were. REQUIRES: flip(range), then all readers have been waited for; `bits` has room.
-    std::uint64_t take(IovaRange range, std::span<std::uint64_t> bits);
+    // page, and forgets those marks; marks outside the range stay. REQUIRES: flip(range), then all
+    // readers have been waited for; `bits` has room.
+    void take(IovaRange range, std::span<std::uint64_t> bits);
 
 private:
     static constexpr unsigned kBlockLg2 = 30;
@@ -77,8 +77,8 @@ private:
     static void mark_in(Half& half, std::uint64_t first, std::uint64_t last);
     template <class Visit>
     void for_each_block(IovaRange range, Visit visit) const;
-    static std::uint64_t take_block(Block& block, IovaRange part, IovaRange whole,
-                                    std::span<std::uint64_t> bits);
+    static void take_block(Block& block, IovaRange part, IovaRange whole,
+                           std::span<std::uint64_t> bits);
     Block* lost() const { return reinterpret_cast<Block*>(root_); }  // a name that no block has
 
     Root* root_;

@@ -6,13 +6,13 @@
 // Thread safe; must not be called from inside a ReadSection.
 #pragma once
 
+#include <absl/container/inlined_vector.h>
 #include <sys/uio.h>
 
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <span>
-#include <vector>
 
 #include "base/address.hpp"
 #include "base/function_ref.hpp"
@@ -64,6 +64,8 @@ public:
     iommu::Endpoint& endpoint() { return endpoint_; }
 
 private:
+    // Room for as many as a transfer usually has: only more of them are allocated.
+    using Segments = absl::InlinedVector<iovec, 64>;
     struct Place;
     enum class Stop : std::uint8_t { done, moving, device, faulted };
 
@@ -75,7 +77,7 @@ private:
     Result<> through_buffer(std::span<DmaPiece const> pieces, Access access,
                             FunctionRef<Result<>(std::span<iovec const>)> use);
     Stop find(Iova iova, std::uint64_t size, Access access, Place& place);
-    Stop collect(std::span<DmaPiece const> pieces, Access access, std::vector<iovec>& segments,
+    Stop collect(std::span<DmaPiece const> pieces, Access access, Segments& segments,
                  Iova& stopped);
     void fault(Iova iova, Access access, iommu::FaultReason reason);
     void count(Access access, std::uint64_t calls, std::uint64_t bytes);

@@ -12,7 +12,8 @@ namespace pinfold::iommu {
 namespace {
 
 constexpr std::uint64_t kPage = 0x1000;
-constexpr std::uint64_t kSpan = Iotlb::kEntries * kPage;  // pages so far apart share an entry
+// Page 0 and pages this far apart from there share an entry.
+constexpr std::uint64_t kSpan = (Iotlb::kEntries + 1) * kPage;
 
 constexpr IovaRange range(std::uint64_t start, std::uint64_t size)
 {
@@ -55,6 +56,18 @@ TEST(Iotlb, the_first_and_the_last_page_can_be_cached)
     EXPECT_EQ(iotlb.lookup(Iova{0})->paddr, Paddr{0});
     EXPECT_EQ(iotlb.lookup(Iova{top})->paddr, Paddr{0x3fff});
     EXPECT_EQ(iotlb.lookup(Iova{top})->size, 1);
+}
+
+TEST(Iotlb, pages_at_strides_of_powers_of_two_do_not_share_entries)
+{
+    for (unsigned lg2 = 12; lg2 <= 30; ++lg2) {
+        Iotlb iotlb;
+        auto const page = [&](std::uint64_t i) { return range(i << lg2, kPage); };
+        for (std::uint64_t i = 0; i < 64; ++i) fill(iotlb, i << lg2, page(i), i * kPage);
+        unsigned found = 0;
+        for (std::uint64_t i = 0; i < 64; ++i) found += iotlb.lookup(Iova{i << lg2}).has_value();
+        EXPECT_EQ(found, 64U) << lg2;
+    }
 }
 
 TEST(Iotlb, a_large_leaf_is_cached_by_block_and_says_how_far_it_goes)

@@ -32,11 +32,10 @@ std::vector<std::uint64_t> take(WriteLog& log, IovaRange range)
     std::uint64_t const first = range.start.raw() / kPage;
     std::uint64_t const count = range.last.raw() / kPage - first + 1;
     std::vector<std::uint64_t> bits((count + 63) / 64);
-    std::uint64_t const pages = log.take(range, bits);
+    log.take(range, bits);
     std::vector<std::uint64_t> iovas;
     for (std::uint64_t i = 0; i < count; ++i)
         if ((bits[i / 64] >> i % 64) % 2 == 1) iovas.push_back((first + i) * kPage);
-    EXPECT_EQ(pages, iovas.size());
     return iovas;
 }
 
@@ -99,6 +98,10 @@ TEST(WriteLog, agrees_with_a_set)
             log->mark(Iova{start + page * kPage}, pages * kPage);
             for (std::uint64_t i = page; i < page + pages; ++i) model.insert(start + i * kPage);
             continue;
+        }
+        if (random() % 16 == 0) {
+            ASSERT_EQ(take(*log, range(0, 2 * kBlock)), Pages(model.begin(), model.end()));
+            model.clear();
         }
         Pages expected;
         for (std::uint64_t i = page; i < page + pages; ++i)

@@ -61,6 +61,26 @@ TEST_F(DmaPortTest, bytes_go_to_the_memory_that_is_mapped_and_come_from_it)
     EXPECT_EQ(counters.written_bytes, 300U);
 }
 
+// The page that a careless driver has mapped there is not touched.
+TEST(DmaPort, four_bytes_to_the_interrupt_window_are_an_interrupt_and_all_else_there_faults)
+{
+    Surroundings around{
+        {}, {.reserved = {{{Iova{0xfee0'0000}, Iova{0xfeef'ffff}}, iommu::ReservedType::msi}}}};
+    DmaPort port{around.endpoint(), around.memory()};
+    TestMapping const mapping{1};
+    around.map(0xfee0'0000, mapping);
+    std::vector<std::byte> sent(8, std::byte{0x5a});
+    EXPECT_FALSE(port.write(Iova{0xfee0'0000}, std::span{sent}.first(4)));  // no bus master
+    port.set_bus_master(true);
+    EXPECT_TRUE(port.write(Iova{0xfee0'0000}, std::span{sent}.first(4)));
+    EXPECT_EQ(port.counters().writes, 1U);
+    EXPECT_FALSE(port.write(Iova{0xfee0'0000}, sent));
+    EXPECT_FALSE(port.read(Iova{0xfee0'0000}, std::span{sent}.first(4)));
+    EXPECT_EQ(sent[0], std::byte{0xff});
+    EXPECT_EQ(mapping.page(0)[0], std::byte{0});
+    EXPECT_EQ(around.faults().back().reason, FaultReason::interrupt_window);
+}
+
 TEST(DmaPort, a_transfer_over_scattered_frames_in_any_order_is_whole)
 {
     Surroundings around{{.numbering = host::FrameNumbering::scattered, .seed = 4}};
