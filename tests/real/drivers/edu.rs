@@ -8,7 +8,7 @@ use std::os::raw::{c_int, c_ulong};
 use std::os::unix::fs::FileExt;
 use std::os::unix::io::{AsRawFd, FromRawFd};
 use std::ptr::{read_volatile, write_volatile};
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU16, AtomicU32, AtomicU64, AtomicU8, Ordering};
 
 extern "C" {
     fn ioctl(fd: c_int, request: c_ulong, ...) -> c_int;
@@ -47,6 +47,7 @@ macro_rules! operations {
         mod $name {
             use super::*;
             type Word = $word;
+            const USUAL: Word = 0x1234567_u64 as Word; // found in a register often enough to compare with
             pub type Operation = unsafe fn(*mut Word, Word) -> Word;
 
             unsafe fn change(reg: *mut Word, new: impl Fn(Word) -> Word) -> Word {
@@ -58,12 +59,12 @@ macro_rules! operations {
             }
 
             pub const ALL: &[Operation] = &[
-                |reg, _| unsafe { write_volatile(reg, 0x1234567); 0 },
+                |reg, _| unsafe { write_volatile(reg, USUAL); 0 },
                 |reg, other| unsafe { write_volatile(reg, other); 0 },
                 |reg, _| unsafe { read_volatile(reg) },
                 |reg, _| unsafe { change(reg, |old| old | 0x10) },
                 |reg, _| unsafe { change(reg, |old| old & !1) },
-                |reg, _| unsafe { change(reg, |old| old ^ 0x5a5a5a) },
+                |reg, _| unsafe { change(reg, |old| old ^ 0x5a5a5a_u64 as Word) },
                 |reg, other| unsafe { change(reg, |old| old | other) },
                 |reg, other| unsafe { change(reg, |old| old & other) },
                 |reg, other| unsafe { change(reg, |old| old ^ other) },
@@ -77,8 +78,8 @@ macro_rules! operations {
                 |reg, _| unsafe { change(reg, |old| old >> 5) },
                 |reg, other| unsafe { change(reg, |old| old.wrapping_shl(other as u32 & 15)) },
                 |reg, _| unsafe { change(reg, |old| old.rotate_left(7)) },
-                |reg, other| unsafe { change(reg, |old| old | 1 << (other & 31)) },
-                |reg, other| unsafe { change(reg, |old| old & !(1 << (other & 31))) },
+                |reg, other| unsafe { change(reg, |old| old | (1_u64 << (other & 31)) as Word) },
+                |reg, other| unsafe { change(reg, |old| old & !((1_u64 << (other & 31)) as Word)) },
                 |reg, other| unsafe { let old = read_volatile(reg); write_volatile(reg, other); old },
                 |reg, other| unsafe { other.wrapping_add(read_volatile(reg)) },
                 |reg, other| unsafe { other.wrapping_sub(read_volatile(reg)) },
@@ -86,7 +87,7 @@ macro_rules! operations {
                 |reg, other| unsafe { other.wrapping_mul(read_volatile(reg)) },
                 |reg, _| unsafe { if read_volatile(reg) & 0x80 != 0 { 7 } else { 9 } },
                 |reg, other| unsafe { if read_volatile(reg) < other { 1 } else { 2 } },
-                |reg, _| unsafe { if read_volatile(reg) == 0x1234567 { 3 } else { 4 } },
+                |reg, _| unsafe { if read_volatile(reg) == USUAL { 3 } else { 4 } },
                 |reg, other| unsafe { other / (read_volatile(reg) | 1) },
                 |reg, _| unsafe { read_volatile(reg).count_ones() as Word },
                 |reg, _| unsafe { read_volatile(reg).trailing_zeros() as Word },
@@ -104,13 +105,13 @@ macro_rules! operations {
                 |reg, other| unsafe { atomic(reg).fetch_xor(other, Ordering::SeqCst); 0 },
                 |reg, other| unsafe { atomic(reg).swap(other, Ordering::SeqCst) },
                 |reg, other| unsafe {
-                    let result = atomic(reg).compare_exchange(0x1234567, other, Ordering::SeqCst, Ordering::SeqCst);
+                    let result = atomic(reg).compare_exchange(USUAL, other, Ordering::SeqCst, Ordering::SeqCst);
                     result.unwrap_or_else(|found| found)
                 },
             ];
 
-            pub unsafe fn compare(registers: *mut u8) -> usize {
-                let reg = registers.add(SOURCE) as *mut Word;
+            pub unsafe fn compare(at: *mut u8) -> usize {
+                let reg = at as *mut Word;
                 let mut random: u64 = 1;
                 let mut next = || {
                     random = random.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
@@ -118,7 +119,7 @@ macro_rules! operations {
                 };
                 for (number, operation) in ALL.iter().enumerate() {
                     for round in 0..20 {
-                        let start = if round == 0 { 0x1234567 } else { next() };
+                        let start = if round == 0 { USUAL } else { next() };
                         let other = next();
                         let mut memory = start;
                         write_volatile(reg, start);
@@ -133,6 +134,8 @@ macro_rules! operations {
         }
     };
 }
+operations!(bytes, u8, i8, AtomicU8);
+operations!(halves, u16, i16, AtomicU16);
 operations!(words, u32, i32, AtomicU32);
 operations!(quads, u64, i64, AtomicU64);
 
@@ -224,18 +227,47 @@ fn copy_both_ways(container: &File, registers: &Registers, event: &mut File) {
     assert!(memory[..BYTES] == memory[BYTES..], "the bytes come back otherwise");
 }
 
-fn main() {
-    let bdf = std::env::args().nth(1).unwrap_or_else(|| "0000:00:04.0".into());
-    let (container, _group, device) = open_device(&bdf);
-    let command = region_offset(&device, CONFIG_REGION) + 4;
-    device.write_at(&[6, 0], command).expect("COMMAND");
-    let offset = region_offset(&device, 0) as i64;
+fn map_registers(device: &File) -> *mut u8 {
+    let offset = region_offset(device, 0) as i64;
     let bar = unsafe { mmap(std::ptr::null_mut(), BYTES, 3, 1, device.as_raw_fd(), offset) } as *mut u8;
     assert_ne!(bar as isize, -1, "cannot map the registers");
+    let command = region_offset(device, CONFIG_REGION) + 4;
+    device.write_at(&[6, 0], command).expect("COMMAND");
+    bar
+}
+
+// A BAR that keeps what is written to it, in units of any size: the null device's.
+fn use_plain_memory(bdf: &str) {
+    let (_container, _group, device) = open_device(bdf);
+    let memory = map_registers(&device);
+    let done = unsafe {
+        bytes::compare(memory.add(0x101))
+            + halves::compare(memory.add(0x202))
+            + words::compare(memory.add(0x304))
+            + quads::compare(memory.add(0x408))
+    };
+    for size in 1..=1000 {
+        let block: Vec<u8> = (0..size).map(|i| (i * 13 + size) as u8).collect();
+        let mut back = vec![0; size];
+        unsafe {
+            std::ptr::write_bytes(memory.add(0x600), 0x55, size + 1);
+            std::ptr::copy_nonoverlapping(block.as_ptr(), memory.add(0x601), size);
+            std::ptr::copy_nonoverlapping(memory.add(0x601), back.as_mut_ptr(), size);
+            assert!(block == back && read_volatile(memory.add(0x600)) == 0x55);
+        }
+    }
+    println!("null: {done} operations did what they do on memory, and 1000 blocks came back");
+}
+
+fn main() {
+    let argument = |n, otherwise: &str| std::env::args().nth(n).unwrap_or_else(|| otherwise.into());
+    let (container, _group, device) = open_device(&argument(1, "0000:00:04.0"));
+    let bar = map_registers(&device);
     let registers = Registers(bar);
     let mut event = bind_interrupt(&device);
-    let done = unsafe { words::compare(bar) + quads::compare(bar) };
+    let done = unsafe { words::compare(bar.add(SOURCE)) + quads::compare(bar.add(SOURCE)) };
     registers.use_them();
     copy_both_ways(&container, &registers, &mut event);
-    println!("{done} operations did what they do on memory; 4096 bytes to the device and back");
+    println!("edu: {done} operations did what they do on memory; 4096 bytes to the device and back");
+    use_plain_memory(&argument(2, "0000:00:05.0"));
 }

@@ -7,6 +7,10 @@
 #include <cstdint>
 #include <type_traits>
 
+// Found in a register often enough to compare with.
+template <class T>
+constexpr T kUsual = static_cast<T>(0x1234567);
+
 // What is left in the register and what is returned depends on its value and on `other` only.
 template <class T>
 using Operation = T (*)(T volatile& reg, T other);
@@ -22,11 +26,11 @@ using Operation = T (*)(T volatile& reg, T other);
 // clang-format off
 template <class T>
 Operation<T> const kOperations[] = {
-    CHANGE(T{0x1234567}),
+    CHANGE(kUsual<T>),
     CHANGE(other),
     CHANGE(reg | T{0x10}),
     CHANGE(reg & ~T{1}),
-    CHANGE(reg ^ T{0x5a5a5a}),
+    CHANGE(reg ^ static_cast<T>(0x5a5a5a)),
     CHANGE(reg | other),
     CHANGE(reg & other),
     CHANGE(reg ^ other),
@@ -48,11 +52,11 @@ Operation<T> const kOperations[] = {
     RESULT(other - reg),
     RESULT(other & reg),
     RESULT(other & ~reg),
-    RESULT(other * reg),
+    RESULT(1U * other * reg),
     RESULT(other / (reg | 1)),
     RESULT((reg & 0x80) != 0 ? 7 : 9),
     RESULT(reg < other ? 1 : 2),
-    RESULT(reg == 0x1234567 ? 3 : 4),
+    RESULT(reg == kUsual<T> ? 3 : 4),
     RESULT(std::popcount(T{reg})),
     RESULT(std::countr_zero(T{reg})),
     RESULT(std::countl_zero(T{reg})),
@@ -67,7 +71,7 @@ Operation<T> const kOperations[] = {
     LOCKED_CHANGE(fetch_and(other)),
     LOCKED_CHANGE(fetch_xor(other)),
     LOCKED(exchange(other)),
-    OPERATION(T expected = T{0x1234567};
+    OPERATION(T expected = kUsual<T>;
               std::atomic_ref{const_cast<T&>(reg)}.compare_exchange_strong(expected, other);
               return expected;),
 };
