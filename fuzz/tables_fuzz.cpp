@@ -125,9 +125,11 @@ private:
     {
         if (iova >= kWindow) return;
         auto const leaf = table_->walk(Iova{iova});
-        auto const page = model_.find(iova);
+        auto const page = model_.find(iova / kPage * kPage);
         require(leaf.has_value() == (page != model_.end()));
-        if (leaf) require(leaf->paddr.raw() + (iova - leaf->iova.start.raw()) == page->second);
+        if (leaf)
+            require(leaf->paddr.raw() + (iova - leaf->iova.start.raw()) ==
+                    page->second + iova % kPage);
     }
 
     Input& input_;
