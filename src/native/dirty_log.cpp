@@ -53,12 +53,26 @@ Result<> DirtyLog::cover_block(std::uint64_t raw)
     return {};
 }
 
+void DirtyLog::mark_words(Iova iova, Iova last)
+{
+    for (Iova at = iova;;) {
+        Iova const end{at.raw() | ((std::uint64_t{1} << kWordLg2) - 1)};
+        mark(at, std::min(end, last));
+        if (end >= last) return;
+        at = end + 1;
+    }
+}
+
 // Where the bits of one block go.
 struct DirtyLog::Taking {
     IovaRange part;    // of the harvested range, in this block
     Iova range_start;  // what bit 0 of `into` stands for
     std::span<std::uint64_t> into;
 
+    std::uint64_t block() const
+    {
+        return part.start.raw() & ~((std::uint64_t{1} << kBlockLg2) - 1);
+    }
     // The bits of a word that belong to the range.
     std::uint64_t mask(std::uint64_t word_start) const
     {
@@ -116,15 +130,31 @@ void DirtyLog::take(unsigned half, IovaRange range, std::span<std::uint64_t> int
 
 void DirtyLog::take_block(Half& half, Taking const& taking)
 {
-    for (std::size_t word = 0; word < half.summary.size(); ++word)
+    for (std::size_t word = 0; word < half.summary.size(); ++word) {
+        if (half.summary[word] == ~std::uint64_t{0} && take_64_groups(half, word, taking)) continue;
         for (std::uint64_t rest = half.summary[word]; rest != 0; rest &= rest - 1)
             take_group(half, word * 64 + static_cast<unsigned>(std::countr_zero(rest)), taking);
+    }
+}
+
+// All behind one word of the summary, in one run over memory. False: not all of it is wanted.
+bool DirtyLog::take_64_groups(Half& half, std::size_t word, Taking const& taking)
+{
+    constexpr std::size_t kWords = 64 * kWordsInGroup;
+    std::uint64_t const start = taking.block() + (std::uint64_t{word} * kWords << kWordLg2);
+    if (!taking.whole_words(start, std::uint64_t{kWords} << kWordLg2)) return false;
+    std::uint64_t* __restrict const bits = &half.bits[word * kWords];
+    std::uint64_t* __restrict const into =
+        &taking.into[(start - taking.range_start.raw()) >> kWordLg2];
+    for (std::size_t each = 0; each < kWords; ++each) into[each] |= bits[each];
+    std::fill_n(bits, kWords, 0);
+    half.summary[word] = 0;
+    return true;
 }
 
 void DirtyLog::take_group(Half& half, std::size_t group, Taking const& taking)
 {
-    std::uint64_t const block = taking.part.start.raw() & ~((std::uint64_t{1} << kBlockLg2) - 1);
-    std::uint64_t const start = block + (std::uint64_t{group} << kGroupLg2);
+    std::uint64_t const start = taking.block() + (std::uint64_t{group} << kGroupLg2);
     std::uint64_t* __restrict const words = &half.bits[group * kWordsInGroup];
     bool empty = true;
     if (taking.whole_words(start, std::uint64_t{1} << kGroupLg2)) {

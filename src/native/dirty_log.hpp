@@ -75,9 +75,11 @@ private:
         return (*blocks)[(raw >> kBlockLg2) % blocks->size()].load(std::memory_order_acquire);
     }
     Result<> cover_block(std::uint64_t raw);
+    void mark_words(Iova iova, Iova last);
     static void mark_word(Half& half, std::size_t word, std::uint64_t bits);
     void take(unsigned half, IovaRange range, std::span<std::uint64_t> into);
     static void take_block(Half& half, Taking const& taking);
+    static bool take_64_groups(Half& half, std::size_t word, Taking const& taking);
     static void take_group(Half& half, std::size_t group, Taking const& taking);
 
     Memory& memory_;
@@ -99,21 +101,18 @@ inline void DirtyLog::mark_word(Half& half, std::size_t word, std::uint64_t bits
         (void)summary.fetch_or(bit, std::memory_order_relaxed);
 }
 
-// Word by word: 64 pages that lie together.
+// 64 pages that lie together are one word, as nearly always.
 inline void DirtyLog::mark(Iova iova, Iova last)
 {
+    if ((iova.raw() ^ last.raw()) >> kWordLg2 != 0) [[unlikely]]
+        return mark_words(iova, last);
+    unsigned const first_bit = (iova.raw() >> 12) % 64;
+    unsigned const last_bit = (last.raw() >> 12) % 64;
+    std::uint64_t const bits =
+        (~std::uint64_t{0} >> (63 - last_bit)) & (~std::uint64_t{0} << first_bit);
     unsigned const active = active_.load(std::memory_order_acquire);
-    for (std::uint64_t at = iova.raw();;) {
-        std::uint64_t const end = std::min(last.raw(), at | ((std::uint64_t{1} << kWordLg2) - 1));
-        unsigned const first_bit = (at >> 12) % 64;
-        unsigned const last_bit = (end >> 12) % 64;
-        std::uint64_t const bits =
-            (~std::uint64_t{0} >> (63 - last_bit)) & (~std::uint64_t{0} << first_bit);
-        if (Block* const block = block_at(at)) [[likely]]
-            mark_word(block->halves[active], (at >> kWordLg2) % kWordsInBlock, bits);
-        if (end == last.raw()) return;
-        at = end + 1;
-    }
+    if (Block* const block = block_at(iova.raw())) [[likely]]
+        mark_word(block->halves[active], (iova.raw() >> kWordLg2) % kWordsInBlock, bits);
 }
 
 }  // namespace pinfold::native

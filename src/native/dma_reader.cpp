@@ -33,8 +33,8 @@ private:
 
 }  // namespace
 
-DmaSegments DmaReader::segments(Iova iova, std::uint64_t size, Access access,
-                                std::span<iovec> into) const
+DmaSegments DmaReader::several_segments(Iova iova, std::uint64_t size, Access access,
+                                        std::span<iovec> into) const
 {
     DmaSegments found;
     if (size == 0) return found;
@@ -66,7 +66,7 @@ DmaSegments DmaReader::segments(Iova iova, std::uint64_t size, Access access,
 std::byte* DmaReader::translate_pieces(Iova iova, std::uint64_t size, Access access) const
 {
     iovec piece = {};
-    auto const found = segments(iova, size, access, {&piece, 1});
+    auto const found = several_segments(iova, size, access, {&piece, 1});
     return found.bytes == size && size != 0 ? static_cast<std::byte*>(piece.iov_base) : nullptr;
 }
 

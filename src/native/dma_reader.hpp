@@ -55,7 +55,14 @@ public:
 
     // The pieces behind [iova, iova + size), merged where they are contiguous here; size 0 has
     // none.
-    DmaSegments segments(Iova iova, std::uint64_t size, Access access, std::span<iovec> into) const;
+    DmaSegments segments(Iova iova, std::uint64_t size, Access access, std::span<iovec> into) const
+    {
+        auto const [entry, last] = index_->span(iova);
+        bool const one = entry.allows(access) && size - 1 <= last.raw() - iova.raw();
+        if (!one || into.empty()) return several_segments(iova, size, access, into);
+        into[0] = {at(entry, iova), size};
+        return {.count = 1, .bytes = size, .fault = {}};
+    }
 
     // Copies. EFAULT: some byte does not translate; what comes before it is done. They open a
     // section of their own unless the thread polls; a write is marked dirty.
@@ -87,6 +94,8 @@ private:
     {
         return reinterpret_cast<std::byte*>(entry.paddr(iova).raw());
     }
+    DmaSegments several_segments(Iova iova, std::uint64_t size, Access access,
+                                 std::span<iovec> into) const;
     std::byte* translate_pieces(Iova iova, std::uint64_t size, Access access) const;
 
     DmaMap* map_;

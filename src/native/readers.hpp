@@ -2,10 +2,9 @@
 // which it says when it looked last; a writer moves the time on and waits until every word says
 // later, or nothing.
 //
-// Own epochs and not liburcu's: its quiescent-state flavour is one registry for the whole process,
-// which belongs to the program that embeds us, and its waits are for every thread of it. Here a
-// wait is for the threads of one map, none of which means no wait, and a polling thread's check
-// is a load and a store.
+// Own epochs, and neither liburcu's nor those of base/read_section.hpp: those are one registry for
+// the whole process, and a wait is for all threads in it. Here it is for the threads of one map,
+// none of which means no wait, and a polling thread's check is a load and a store.
 //
 // Thread safety: a Reader belongs to one thread. add(), remove() and wait() by one thread at a
 // time.

@@ -77,6 +77,20 @@ TEST_F(DirtyLogTest, what_is_not_covered_is_left_out_and_too_much_is_ENOMEM)
     EXPECT_EQ(harvest(pages(0, 700'000)).size(), 2 * 262'144U) << "whole GiB";
 }
 
+// 32 768 pages have one word of the summary, and go in one run if a harvest is of all of them.
+TEST_F(DirtyLogTest, much_that_is_dirty_is_harvested_to_the_page)
+{
+    constexpr std::uint64_t kRun = 32'768;
+    ASSERT_TRUE(log->cover(pages(0, 3 * kRun)));
+    for (std::uint64_t const shift : {0U, 64U, 65U}) {
+        mark(kRun - 100, 2 * kRun + 99);
+        IovaRange const range = pages(kRun - shift, 2 * kRun);
+        EXPECT_EQ(harvest(range).size(), kRun + shift + 1);
+        EXPECT_EQ(harvest(range), Pages{});
+        EXPECT_EQ(harvest(pages(0, 3 * kRun)).size(), 100 - shift + 99);
+    }
+}
+
 TEST_F(DirtyLogTest, random_marks_and_harvests_agree_with_a_set)
 {
     std::uint64_t const seed = std::random_device{}();
