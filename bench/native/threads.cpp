@@ -80,11 +80,13 @@ void read_beside(State& state, Layout const& layout, Reading reading, Writer wri
     auto& native = filled<Native>(layout);
     auto const reader = native.door().add_reader(reading).value();
     std::optional<Beside> thread;
+    reader.leave();  // until the writer has begun
     if (writer != Writer::none)
         thread.emplace([&native] {
             churn_once(native.door());
             pause(std::chrono::microseconds{10});
         });
+    if (reading == Reading::polling) reader.enter();
     Random random;
     for (auto _ : state) {
         Iova const iova{layout.page(random())};
