@@ -70,24 +70,24 @@ WriteLog::~WriteLog()
     unmap(root_);
 }
 
-std::atomic<WriteLog::Block*>* WriteLog::slot_of(std::uint64_t iova) const
+std::atomic<WriteLog::Block*>* WriteLog::slot_of(Iova iova) const
 {
-    Branch* const branch = root_->branches[iova >> kBranchLg2].load(std::memory_order_acquire);
+    Branch* const branch = root_->branches[iova.raw() >> kBranchLg2].load(std::memory_order_acquire);
     if (branch == nullptr) return nullptr;
-    return &branch->blocks[(iova >> kBlockLg2) % kSlots];
+    return &branch->blocks[(iova.raw() >> kBlockLg2) % kSlots];
 }
 
-std::atomic<WriteLog::Block*>* WriteLog::slot_to_mark(std::uint64_t iova)
+std::atomic<WriteLog::Block*>* WriteLog::slot_to_mark(Iova iova)
 {
     if (auto* const slot = slot_of(iova)) return slot;
     auto* const fresh = map_zeroed<Branch>();
     if (fresh == nullptr) return nullptr;
-    put(root_->branches[iova >> kBranchLg2], fresh);
+    put(root_->branches[iova.raw() >> kBranchLg2], fresh);
     return slot_of(iova);
 }
 
 // nullptr: there is no memory for it, which has been noted.
-WriteLog::Block* WriteLog::block_to_mark(std::uint64_t iova)
+WriteLog::Block* WriteLog::block_to_mark(Iova iova)
 {
     auto* const slot = slot_to_mark(iova);
     if (slot == nullptr) {
@@ -109,7 +109,7 @@ void WriteLog::mark(Iova iova, std::uint64_t size)
     std::uint64_t const last = iova.raw() + (size - 1);
     for (std::uint64_t at = iova.raw();;) {
         std::uint64_t const end = std::min(last, at | PageSize::lg2_of(kBlockLg2).mask());
-        if (Block* const block = block_to_mark(at))
+        if (Block* const block = block_to_mark(Iova{at}))
             mark_in(block->halves[block->marked.load(std::memory_order_acquire)],
                     (at >> kPage.lg2()) % kBlockPages, (end >> kPage.lg2()) % kBlockPages);
         if (end == last) return;
@@ -142,7 +142,7 @@ template <class Visit>
 void WriteLog::for_each_block(IovaRange range, Visit visit) const
 {
     for (std::uint64_t at = range.start.raw();;) {
-        auto* const slot = slot_of(at);
+        auto* const slot = slot_of(Iova{at});
         unsigned const step_lg2 = slot == nullptr ? kBranchLg2 : kBlockLg2;
         std::uint64_t const end =
             std::min(range.last.raw(), at | PageSize::lg2_of(step_lg2).mask());

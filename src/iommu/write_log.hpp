@@ -71,9 +71,9 @@ private:
 
     WriteLog(Root* root, std::uint64_t most_blocks) : root_{root}, blocks_left_{most_blocks} {}
 
-    std::atomic<Block*>* slot_of(std::uint64_t iova) const;
-    std::atomic<Block*>* slot_to_mark(std::uint64_t iova);
-    Block* block_to_mark(std::uint64_t iova);
+    std::atomic<Block*>* slot_of(Iova iova) const;
+    std::atomic<Block*>* slot_to_mark(Iova iova);
+    Block* block_to_mark(Iova iova);
     static void mark_in(Half& half, std::uint64_t first, std::uint64_t last);
     template <class Visit>
     void for_each_block(IovaRange range, Visit visit) const;
