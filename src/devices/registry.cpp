@@ -13,7 +13,7 @@ namespace pinfold::devices {
 
 std::span<pci::Model const* const> models()
 {
-    static std::array const kModels{&edu_model(), &null_model(), &ioat::model(), &nvme::model(),
+    static std::array const kModels{&edu_model(), &ioat::model(), &null_model(), &nvme::model(),
                                     &virtio_net::model()};
     return kModels;
 }
