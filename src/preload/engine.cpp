@@ -90,6 +90,7 @@ Engine::Engine(std::filesystem::path state, machine::RunState run, machine::Desc
       sharing_{*this, state_ / PINFOLD_DIR_OWNERS}
 {
     fds_.hide_own_descriptors();
+    directory_ = UniqueFd{::open(state_.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC)};
 }
 
 Result<> Engine::build_machine()
@@ -398,9 +399,9 @@ Result<uapi::FileId> Engine::open_node(Node const& node)
 // As the run's own tree has it, where the stub's bind and unbind files act.
 bool Engine::device_bound(std::string_view name) const
 {
-    auto const link = machine::mirrored(state_, "/sys/bus/pci/drivers/vfio-pci") / name;
-    std::error_code error;
-    return std::filesystem::is_symlink(link, error);
+    auto const link = fmt::format("{}/sys/bus/pci/drivers/vfio-pci/{}", PINFOLD_DIR_ROOT, name);
+    struct stat status{};
+    return ::fstatat(directory_.get(), link.c_str(), &status, AT_SYMLINK_NOFOLLOW) == 0;
 }
 
 // On Linux a group has its node as long as a device of it is bound to vfio-pci.
@@ -437,8 +438,8 @@ void Engine::drop_free_claims()
 // ends.
 Result<UniqueFd> Engine::claim_group(unsigned number) const
 {
-    auto const path = state_ / fmt::format("group.{}", number);
-    UniqueFd claim{::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600)};
+    auto const path = fmt::format("group.{}", number);
+    UniqueFd claim{::openat(directory_.get(), path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600)};
     if (!claim) return fail(static_cast<Errno>(errno));
     struct flock whole{};
     whole.l_type = F_WRLCK;
@@ -568,8 +569,8 @@ Result<int> Engine::install(uapi::FileId file)
 Result<int> Engine::install_as(uapi::FileId file)
 {
     if (run_.devices.empty()) return fail(Errno::nodev);
-    auto const path = machine::device_file(state_, run_.devices.front().bdf);
-    int const fd = ::open(path.c_str(), O_PATH | O_CLOEXEC);
+    auto const path = fmt::format("{}/{}", PINFOLD_DIR_DEVICES, run_.devices.front().bdf.text());
+    int const fd = ::openat(directory_.get(), path.c_str(), O_PATH | O_CLOEXEC);
     if (fd < 0) return fail(static_cast<Errno>(errno));
     if (auto const added = fds_.add(fd, file); !added) {
         ::close(fd);

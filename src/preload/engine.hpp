@@ -132,6 +132,7 @@ private:
     std::unique_ptr<ClientProcess> process_;
     Nodes const nodes_;
     FdTable fds_;
+    UniqueFd directory_;                  // state_, also where a chroot(2) has hidden it
     std::optional<FileJournal> journal_;  // from build_machine() on
     std::unique_ptr<machine::Machine> machine_;
     std::atomic<machine::Machine*> live_{nullptr};  // machine_, for whoever must not wait

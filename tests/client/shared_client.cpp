@@ -298,6 +298,24 @@ void another_program_inherits_them(char const* self)
     CHECK(edu.registers[1] == ~0x22U);
 }
 
+// As servers do once they have opened what they need: another root directory, another user.
+void rights_are_given_up()
+{
+    if (::geteuid() != 0) return;
+    IN_CHILD({
+        Edu edu;
+        char directory[] = "/tmp/empty-XXXXXX";
+        CHECK(::mkdtemp(directory) != nullptr);
+        if (::chroot(directory) != 0) return;  // root of a namespace may not
+        CHECK(::chdir("/") == 0 && ::setgid(65534) == 0 && ::setuid(65534) == 0);
+        int const again = ::ioctl(edu.group, VFIO_GROUP_GET_DEVICE_FD, kBdf);
+        CHECK(again >= 0);
+        std::uint32_t ids = 0;
+        CHECK(::pread(again, &ids, 4, edu.config_offset()) == 4 && ids == 0x11e81234);
+        copies(edu, memory(kPage), memory(kPage));
+    });
+}
+
 int inherited(char** arguments)
 {
     int const container = std::atoi(arguments[0]);
@@ -327,6 +345,7 @@ int main(int count, char** arguments)
     files_live_as_long_as_anybody_holds_them();
     a_child_opens_what_is_free();
     descriptors_come_by_a_socket();
+    rights_are_given_up();
     another_program_inherits_them(arguments[0]);
     int const filler = ::open("/dev/null", O_RDONLY);
     another_program_inherits_them(arguments[0]);
