@@ -8,7 +8,8 @@ from . import arm_kernel, say, x86_kernel
 # The devices that probes find, on every machine and under Pinfold alike.
 EDU = ["0000:00:04.0", "0000:00:05.0"]
 NVME = "0000:00:06.0"
-VIRTIO_NET = "0000:00:07.0"
+VIRTIO_NET = "0000:00:07.0"  # with both interfaces
+MODERN_NET = "0000:00:08.0"  # its DMA goes through the IOMMU
 
 _X86_OPTIONS = "console=ttyS0 iommu.strict=1 transparent_hugepage=never no_timer_check quiet loglevel=1 panic=-1"
 _ARM_OPTIONS = "console=ttyAMA0 quiet loglevel=1 panic=-1"

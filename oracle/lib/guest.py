@@ -23,6 +23,7 @@ def _devices(disk: pathlib.Path) -> list[str]:
     words += ["-drive", f"if=none,id=disk,format=raw,file={disk}"]
     words += ["-device", f"nvme,addr={cells.NVME[-4:]},serial=pinfold,drive=disk"]
     words += ["-device", f"virtio-net-pci,addr={cells.VIRTIO_NET[-4:]},disable-legacy=off,romfile="]
+    words += ["-device", f"virtio-net-pci,addr={cells.MODERN_NET[-4:]},disable-legacy=on,iommu_platform=on,romfile="]
     return words
 
 
@@ -34,7 +35,7 @@ def _initramfs(cell: cells.Cell, kernel: pathlib.Path, wanted: list[jobs.Job]) -
     init = compile.program(compile.ORACLE / "guest" / "init.c", cell.compiler, static=True)
     archive.file("init", init.read_bytes(), executable=True)
     _add_modules(archive, kernel)
-    lines = [f"bind {bdf}" for bdf in [*cells.EDU, cells.NVME, cells.VIRTIO_NET]]
+    lines = [f"bind {bdf}" for bdf in [*cells.EDU, cells.NVME, cells.VIRTIO_NET, cells.MODERN_NET]]
     programs = {}
     for number, job in enumerate(wanted):
         if job.source not in programs:

@@ -12,6 +12,9 @@ _SKIPPED = re.compile(r'//[^\n]*|/\*.*?\*/|"(?:\\.|[^"\\])*"|\'(?:\\.|[^\'\\])+\
 _BRACKETS = {"(": ")", "{": "}", "[": "]"}
 HEADER = """#pragma once
 // Chooses at run time which check is broken; lib/mutants.py put it here.
+#include <fcntl.h>
+#include <sys/mman.h>
+
 #include <cstdlib>
 
 #include "base/errno.hpp"
@@ -25,7 +28,22 @@ inline int chosen()
     }();
     return number;
 }
-inline bool is(int number) { return chosen() == number; }
+// Which places were run at all, a byte each, in the file that PINFOLD_MUTANT_SEEN names.
+inline unsigned char* seen()
+{
+    static unsigned char* const bytes = [] {
+        char const* const path = std::getenv("PINFOLD_MUTANT_SEEN");
+        int const fd = path == nullptr ? -1 : ::open(path, O_RDWR | O_CLOEXEC);
+        void* const map = fd < 0 ? MAP_FAILED : ::mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+        return map == MAP_FAILED ? nullptr : static_cast<unsigned char*>(map);
+    }();
+    return bytes;
+}
+inline bool is(int number)
+{
+    if (unsigned char* const bytes = seen()) bytes[number] = 1;
+    return chosen() == number;
+}
 inline bool check(int removed, int inverted, bool condition)
 {
     if (is(removed)) return false;

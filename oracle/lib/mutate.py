@@ -7,6 +7,7 @@ import pathlib
 import re
 import shutil
 import subprocess
+import tempfile
 
 from . import cache, cells, compare, compile, frames, jobs, live, mutants, pinfold, recording, say, streams
 
@@ -18,6 +19,7 @@ _SOURCES = ["src/type1/*.cpp", "src/type1/*.hpp", "src/uapi/container_file.cpp",
 _LEFT_OUT = {"src/type1/backend_drivers.cpp"}
 # In this order: the first that notices is enough.
 _CELLS = ["vtd-7.3", "vtd-6.1", "arm64-64k-iommu4k-6.1", "amdvi-6.12", "amdvi-6.1", "arm64-64k-virtio-6.1"]
+_MOST_MUTANTS = 4096
 _SECONDS = 20  # a mutant that never ends is caught too
 _EQUIVALENT = compile.ORACLE / "equivalent-mutants"
 
@@ -68,10 +70,27 @@ class _Detector:
     cell: cells.Cell
     job: jobs.Job
     real: frames.Outcome
+    seen: frozenset[int] = frozenset()  # the mutants whose places it runs: it cannot notice others
+    seconds: float = 0.0
 
     def notices(self, build: pinfold.Build, number: int) -> bool:
-        mine = recording.prepared(pinfold.run(self.cell, self.job, build, {"PINFOLD_MUTANT": str(number)}))
+        return self._differs(pinfold.run(self.cell, self.job, build, {"PINFOLD_MUTANT": str(number)}))
+
+    def _differs(self, outcome: frames.Outcome) -> bool:
+        mine = recording.prepared(outcome)
         return bool(compare.differences(self.cell.name, self.job.source.stem, self.real, mine))
+
+    def tried(self, build: pinfold.Build) -> "_Detector | None":
+        """With what it sees; None if the unbroken build differs already."""
+        with tempfile.NamedTemporaryFile(prefix="pinfold-oracle-seen.") as file:
+            file.write(bytes(_MOST_MUTANTS))
+            file.flush()
+            outcome = pinfold.run(self.cell, self.job, build, {"PINFOLD_MUTANT": "0", "PINFOLD_MUTANT_SEEN": file.name})
+            places = pathlib.Path(file.name).read_bytes()
+        if self._differs(outcome):
+            return None
+        seen = frozenset(number for number, byte in enumerate(places) if byte)
+        return dataclasses.replace(self, seen=seen, seconds=outcome.seconds)
 
 
 def _recorded(cell: cells.Cell) -> list[tuple[jobs.Job, frames.Outcome]]:
@@ -87,8 +106,7 @@ def _detectors(build: pinfold.Build) -> list[_Detector]:
         cell = cells.find(name)
         candidates = [_Detector(cell, dataclasses.replace(job, seconds=_SECONDS), real) for job, real in _recorded(cell)]
         with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-            differs = pool.map(lambda detector: detector.notices(build, 0), candidates)
-        good = [detector for detector, differing in zip(candidates, differs) if not differing]
+            good = [detector for detector in pool.map(lambda candidate: candidate.tried(build), candidates) if detector]
         say.step(f"{cell.name}: {len(good)} of {len(candidates)} runs agree with the kernel and can notice a mutant")
         found += good
     if not found:
@@ -97,16 +115,19 @@ def _detectors(build: pinfold.Build) -> list[_Detector]:
 
 
 class _Hunt:
-    """Tries first what has caught most so far."""
+    """Tries first what has caught most so far, and then what is quick."""
 
     def __init__(self, build: pinfold.Build, detectors: list[_Detector]) -> None:
         self._build = build
         self._caught = {id(detector): 0 for detector in detectors}
         self._detectors = detectors
 
+    def reaches(self, mutant: mutants.Mutant) -> bool:
+        return any(mutant.number in detector.seen for detector in self._detectors)
+
     def catches(self, mutant: mutants.Mutant) -> _Detector | None:
-        order = sorted(self._detectors, key=lambda detector: -self._caught[id(detector)])
-        for detector in order:
+        able = [detector for detector in self._detectors if mutant.number in detector.seen]
+        for detector in sorted(able, key=lambda detector: (-self._caught[id(detector)], detector.seconds)):
             if detector.notices(self._build, mutant.number):
                 self._caught[id(detector)] += 1
                 return detector
@@ -121,8 +142,10 @@ def _equivalent() -> dict[str, str]:
     return {key.strip(): reason for key, _, reason in lines}
 
 
-def run() -> int:
+def run(only: str) -> int:
+    """only: mutants whose name contains it."""
     build, found = _build()
+    found = [mutant for mutant in found if only in mutant.name]
     hunt = _Hunt(build, _detectors(build))
     known = _equivalent()
     survivors = []
@@ -134,7 +157,7 @@ def run() -> int:
                 print(f"the same {mutant.name}   ({known[mutant.key]})", flush=True)
             else:
                 survivors.append(mutant)
-                print(f"SURVIVES {mutant.name}", flush=True)
+                print(f"SURVIVES {mutant.name}{'' if hunt.reaches(mutant) else '   (never run)'}", flush=True)
     print(f"oracle: {len(found)} mutants, {len(survivors)} survive")
     for mutant in survivors:
         print(f"  {mutant.name}")

@@ -49,6 +49,8 @@ def _command(build: Build, job: jobs.Job, folder: pathlib.Path) -> list[str]:
     for bdf in cells.EDU:
         words += ["--device", f"edu,bdf={bdf},dma_mask=0xffffffffffffffff"]
     words += ["--device", f"nvme,bdf={cells.NVME},disk={folder / 'disk.raw'}"]
+    words += ["--device", f"virtio-net,bdf={cells.VIRTIO_NET}"]
+    words += ["--device", f"virtio-net,bdf={cells.MODERN_NET},mode=modern"]
     if job.trace:
         words += ["--trace-iommu", str(folder / "trace")]
     program = compile.program(job.source, "gcc", static=False)
