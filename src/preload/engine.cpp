@@ -217,7 +217,7 @@ Result<void*> Engine::map_bar(void* address, std::size_t size, int prot, int fla
         if (bar.readable[page])
             (void)::mprotect(static_cast<std::byte*>(at) + page * kPage, kPage, PROT_READ);
     fds_.retain(file);
-    auto held = std::make_shared<BarHold>(file, [this](uapi::FileId gone) { closed(gone); });
+    auto held = std::make_shared<BarHold>(file, [this](uapi::FileId gone) { (void)drop(gone); });
     bars_.add({.vaddr = *pages_of(at, size),
                .file = file,
                .offset = bar.region_offset,
@@ -495,8 +495,17 @@ long Engine::adopt_one(int fd)
 
 void Engine::closed(uapi::FileId file)
 {
+    // Other holders' ends, which waitpid() may have told of, are seen to first, as on Linux. Not
+    // where a guest lets go: that is such an end.
+    if (!drop(file)) sharing_.settle();
+}
+
+bool Engine::drop(uapi::FileId file)
+{
     Inside const inside;
-    if (fds_.drop(file)) release(file);
+    if (!fds_.drop(file)) return false;
+    release(file);
+    return true;
 }
 
 void Engine::release(uapi::FileId file)

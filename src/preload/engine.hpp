@@ -85,7 +85,7 @@ private:
                                        bool shared) override;
     uapi::FileId recognise(int fd) override;
     void hold(uapi::FileId file) override { fds_.retain(file); }
-    void let_go(uapi::FileId file) override { closed(file); }
+    void let_go(uapi::FileId file) override { (void)drop(file); }
     void departed(uapi::FileId file) override;
     void arrived(uapi::FileId file) override;
     Result<Connection> welcome(Holds holds) override { return sharing_.welcome(std::move(holds)); }
@@ -121,6 +121,7 @@ private:
     bool group_has_node(unsigned number) const;
     void settle_everywhere();
     std::optional<uapi::FileId> ask(Link& link, int fd);
+    bool drop(uapi::FileId file);  // true: the last holder has gone, and the file with it
     void release(uapi::FileId file);
     void publish_now_and_then();
 
