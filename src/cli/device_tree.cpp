@@ -7,6 +7,7 @@
 
 #include "cli/tree_writer.hpp"
 #include "machine/run_names.h"
+#include "machine/run_state.hpp"
 #include "machine/words.hpp"
 
 namespace pinfold::cli {
@@ -185,7 +186,7 @@ void write_modules(TreeWriter& tree, Description const& machine)
 
 }  // namespace
 
-fs::path device_directory(Bdf bdf) { return fs::path{"/sys/devices"} / bus_name(bdf) / bdf.text(); }
+fs::path device_directory(Bdf bdf) { return machine::tree_directory(bdf); }
 
 std::vector<fs::path> tree_directories(std::span<Face const> faces)
 {

@@ -168,6 +168,16 @@ std::vector<Face> Machine::faces() const
     return faces;
 }
 
+bool Machine::unplug(Bdf bdf)
+{
+    for (auto const& function : impl_->parts.functions) {
+        if (function->name() != bdf.text()) continue;
+        function->unplug();
+        return true;
+    }
+    return false;
+}
+
 void Machine::publish(Counters& counters) const
 {
     publish_parts(impl_->parts, impl_->description, impl_->process, counters);

@@ -32,6 +32,9 @@ public:
     // The functions as the bus shows them before anybody has opened one; in the order of devices.
     std::vector<Face> faces() const;
 
+    // Takes a device away: pci::Function::unplug(). False: none is there. Any thread.
+    bool unplug(Bdf bdf);
+
     // Brings `counters` up to date with everything that the machine counts. Cheap; any thread.
     void publish(Counters& counters) const;
 

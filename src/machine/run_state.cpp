@@ -153,4 +153,15 @@ std::filesystem::path mirrored(std::filesystem::path const& state,
     return state / PINFOLD_DIR_ROOT / absolute.relative_path();
 }
 
+std::filesystem::path tree_directory(Bdf bdf)
+{
+    return std::filesystem::path{"/sys/devices"} /
+           fmt::format("pci{:04x}:{:02x}", bdf.domain, bdf.bus) / bdf.text();
+}
+
+std::filesystem::path removal_file(std::filesystem::path const& state, Bdf bdf)
+{
+    return mirrored(state, tree_directory(bdf) / "remove");
+}
+
 }  // namespace pinfold::machine

@@ -64,6 +64,10 @@ Checked<Description> read_machine(std::filesystem::path const& state);
 
 // <state>/devices/<BDF>.
 std::filesystem::path device_file(std::filesystem::path const& state, Bdf bdf);
+// The directory of a device in the tree that the client sees.
+std::filesystem::path tree_directory(Bdf bdf);
+// Its `remove` file, in <state>/root: whoever writes to it unplugs the device.
+std::filesystem::path removal_file(std::filesystem::path const& state, Bdf bdf);
 // Where in <state>/root the mirror of an absolute path is.
 std::filesystem::path mirrored(std::filesystem::path const& state,
                                std::filesystem::path const& absolute);

@@ -81,7 +81,8 @@ public:
     bool decoded() const override
     {
         std::lock_guard const lock{function_.mutex_};
-        return !function_.low_power_ && function_.decoded(bar_);
+        bool const gone = function_.unplugged_ && function_.opens_ == 0;
+        return !gone && !function_.low_power_ && function_.decoded(bar_);
     }
 
 private:
@@ -179,6 +180,19 @@ void Function::close()
     wakeup_ = UniqueFd{};
     find_enabled();
     if (resettable()) reset_device();
+}
+
+void Function::unplug()
+{
+    Call const call{mutex_};
+    unplugged_ = true;
+    if (opens_ != 0) interrupts_->request_release();
+}
+
+bool Function::gone() const
+{
+    std::lock_guard const lock{mutex_};
+    return unplugged_ && opens_ == 0;
 }
 
 // Configuration space as it is found at an open; the MSI-X table masked and empty.

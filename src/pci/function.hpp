@@ -75,6 +75,11 @@ public:
     void open();
     void close();
 
+    // Hot unplug. Whoever has the function open is asked to close it (REQ fires, at each call), and
+    // it works on until then; closed, it is gone for good.
+    void unplug();
+    bool gone() const;
+
     // Whether the function has a reset: function level reset, with PCI Express.
     bool resettable() const { return identity_.pci_express; }
     // EINVAL: not resettable (rule V-14). Configuration and interrupts stay, as VFIO's save and
@@ -186,6 +191,7 @@ private:
     std::optional<Interrupts> interrupts_;  // likewise
     IoEvents io_events_{watch_};
     unsigned opens_ = 0;
+    bool unplugged_ = false;
     std::atomic<bool> low_power_{false};
     UniqueFd wakeup_;
 

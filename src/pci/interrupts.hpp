@@ -57,6 +57,9 @@ public:
     // ENOTTY: the index does not know the action.
     Result<> set(IrqRequest const& request, OpenEventfd open);
 
+    // Fires REQ, if the client wants to hear that its device is to go (rule V-12).
+    void request_release() { fire(release_request_); }
+
     // Everything torn down, as at the last close.
     void release();
 

@@ -107,7 +107,24 @@ Result<> Engine::build_machine()
     machine_ = std::move(*built);
     counters_ = machine::create_counters(state_);
     live_.store(machine_.get(), std::memory_order_release);
+    watch_removals();
     return {};
+}
+
+// Where the files of the tree cannot be watched, devices stay where they are.
+void Engine::watch_removals()
+{
+    bool watched = true;
+    removals_ =
+        std::make_unique<machine::RemovalWatch>([machine = machine_.get()](std::string const& bdf) {
+            if (auto const place = machine::Bdf::parse(bdf)) (void)machine->unplug(*place);
+        });
+    for (auto const& device : run_.devices) {
+        auto const file = machine::removal_file(state_, device.bdf);
+        watched = removals_->add(file, device.bdf.text()).has_value() && watched;
+    }
+    if (!watched || !removals_->start())
+        log_line("the tree's `remove` files cannot be watched: devices cannot be unplugged");
 }
 
 // ---- calls on our descriptors ----

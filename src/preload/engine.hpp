@@ -15,6 +15,7 @@
 
 #include "machine/counters.hpp"
 #include "machine/machine.hpp"
+#include "machine/removal_watch.hpp"
 #include "machine/run_state.hpp"
 #include "preload/bar_map.hpp"
 #include "preload/client_process.hpp"
@@ -101,6 +102,7 @@ private:
     Link::Answers& answers() { return *this; }
 
     Result<> build_machine();
+    void watch_removals();
     Result<UniqueFd> claim_group(unsigned number) const;
     void drop_free_claims();
     long open_at(int fd, Node const& node);
@@ -136,7 +138,8 @@ private:
     UniqueFd directory_;                  // state_, also where a chroot(2) has hidden it
     std::optional<FileJournal> journal_;  // from build_machine() on
     std::unique_ptr<machine::Machine> machine_;
-    std::atomic<machine::Machine*> live_{nullptr};  // machine_, for whoever must not wait
+    std::unique_ptr<machine::RemovalWatch> removals_;  // likewise; of this machine
+    std::atomic<machine::Machine*> live_{nullptr};     // machine_, for whoever must not wait
     machine::SharedCounters counters_;
     std::mutex build_mutex_;
     std::mutex claims_mutex_;

@@ -256,6 +256,7 @@ void Engine::become_child()
     forget_executions();
     live_.store(nullptr, std::memory_order_release);
     (void)machine_.release();
+    (void)removals_.release();
     (void)process_.release();
     (void)counters_.release();
     process_ = std::make_unique<ClientProcess>(*lock_source_, description_.host.page_size,

@@ -211,5 +211,6 @@ Result<std::unique_ptr<File>> make_device_file(pci::Function& function, DeviceCo
 }
 
 std::string_view device_name(pci::Function const& function) { return function.name(); }
+bool device_gone(pci::Function const& function) { return function.gone(); }
 
 }  // namespace pinfold::uapi

@@ -28,5 +28,7 @@ Result<std::unique_ptr<File>> make_device_file(pci::Function& function, DeviceCo
 
 // The canonical name, "dddd:bb:dd.f", that VFIO_GROUP_GET_DEVICE_FD is given (rule G-9).
 std::string_view device_name(pci::Function const& function);
+// Whether it was unplugged (and is closed): then it has no name any more.
+bool device_gone(pci::Function const& function);
 
 }  // namespace pinfold::uapi

@@ -130,6 +130,7 @@ Result<pci::Function*> GroupFile::function_named(Client& client, std::string_vie
         auto const options = text.substr(name.size());
         if (!options.empty() && options.front() != ' ') continue;
         if (!client.bound(name)) return fail(Errno::nodev);
+        if (device_gone(*function)) continue;
         if (options.find_first_not_of(' ') != std::string_view::npos) return fail(Errno::inval);
         return function;
     }

@@ -211,6 +211,13 @@ TEST_P(Client, what_a_pin_for_read_finds_depends_on_the_kernel)
     }
 }
 
+TEST_P(Client, a_device_that_is_removed_asks_to_be_closed_and_is_gone_then)
+{
+    bring(std::filesystem::path{PINFOLD_CLIENT_DIR} / "unplug_client");
+    auto const ran = run_pinfold("", "./unplug_client");
+    EXPECT_EQ(ran.status, 0) << ran.out << ran.err;
+}
+
 TEST_P(Client, a_device_from_a_shared_object_is_one_like_any_other)
 {
     bring(std::filesystem::path{PINFOLD_BUILD_DIR} / "examples/checksum_device.so");

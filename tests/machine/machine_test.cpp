@@ -279,6 +279,29 @@ TEST(Machine, a_group_holds_all_its_devices_and_no_other_group_opens)
     EXPECT_EQ(other.error(), Errno::noent);
 }
 
+TEST(Machine, takes_away_the_device_that_is_at_an_address_and_no_other)
+{
+    TestClient client{0};
+    auto const machine =
+        Machine::build(with_devices({"edu,bdf=00:04.0"}), client.process()).value();
+    EXPECT_FALSE(machine->unplug(Bdf::parse("0000:00:05.0").value()));
+    EXPECT_TRUE(machine->unplug(Bdf::parse("0000:00:04.0").value()));
+    EXPECT_TRUE(machine->unplug(Bdf::parse("0000:00:04.0").value())) << "again, without effect";
+}
+
+TEST(Machine, ports_that_are_each_others_peers_meet_and_others_are_told_apart)
+{
+    TestClient client{0};
+    EXPECT_TRUE(Machine::build(with_devices({"virtio-net,bdf=00:04.0,peer=00:05.0",
+                                             "virtio-net,bdf=00:05.0,peer=00:04.0"}),
+                               client.process()));
+    auto const alone =
+        Machine::build(with_devices({"virtio-net,bdf=00:04.0,peer=00:05.0"}), client.process());
+    ASSERT_FALSE(alone);
+    EXPECT_TRUE(alone.error().contains("peer=0000:00:05.0: there is no device")) << alone.error();
+    EXPECT_TRUE(alone.error().starts_with("--device")) << alone.error();
+}
+
 TEST(Machine, what_cannot_be_built_is_told_with_the_device)
 {
     TestClient client{0};

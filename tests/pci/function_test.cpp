@@ -354,6 +354,33 @@ TEST(Function, what_a_model_says_is_wrong_is_said)
     EXPECT_EQ(made.error(), "no such disk");
 }
 
+TEST_F(FunctionTest, unplugged_it_asks_to_be_closed_works_on_and_then_is_gone)
+{
+    TestEvent const event;
+    ASSERT_TRUE(bind(IrqIndex::req, {event.fd()}));
+    auto const peer = function_->peer(0);
+    function_->unplug();
+    EXPECT_EQ(event.fired(), 1U);
+    function_->unplug();
+    EXPECT_EQ(event.fired(), 1U) << "once for each asking";
+    EXPECT_FALSE(function_->gone());
+    EXPECT_TRUE(function_->mmio_write(0, 0x1000, 4, 1));
+    EXPECT_TRUE(peer.memory->decoded());
+    function_->close();
+    EXPECT_TRUE(function_->gone());
+    EXPECT_FALSE(peer.memory->decoded()) << "for other devices too";
+    function_->unplug();
+    EXPECT_EQ(event.fired(), 0U);
+}
+
+TEST_F(FunctionTest, unplugged_while_nobody_has_it_open_it_is_gone_at_once)
+{
+    function_->close();
+    EXPECT_FALSE(function_->gone());
+    function_->unplug();
+    EXPECT_TRUE(function_->gone());
+}
+
 TEST_F(FunctionTest, any_access_at_all_is_answered)
 {
     auto const seed = std::random_device{}();
