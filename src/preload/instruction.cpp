@@ -254,7 +254,7 @@ bool packs(ZydisMnemonic mnemonic)
     }
 }
 
-// Instructions that read all of their operand whatever their mask says (no fault suppression):
+// Loads of these read all of their operand whatever their mask says (no fault suppression):
 // permutations and the like.
 bool reads_all(ZydisExceptionClass kind)
 {
@@ -270,6 +270,22 @@ bool reads_all(ZydisExceptionClass kind)
         case ZYDIS_EXCEPTION_CLASS_E11NF:
         case ZYDIS_EXCEPTION_CLASS_E12NP: return true;
         default: return false;
+    }
+}
+
+// The bytes that one bit of a mask stands for. Some store a lane, element by element all the same.
+std::uint8_t element_of(ZydisMnemonic mnemonic, ZydisDecodedOperand const& memory)
+{
+    switch (mnemonic) {
+        case ZYDIS_MNEMONIC_VEXTRACTF32X4:
+        case ZYDIS_MNEMONIC_VEXTRACTF32X8:
+        case ZYDIS_MNEMONIC_VEXTRACTI32X4:
+        case ZYDIS_MNEMONIC_VEXTRACTI32X8: return 4;
+        case ZYDIS_MNEMONIC_VEXTRACTF64X2:
+        case ZYDIS_MNEMONIC_VEXTRACTF64X4:
+        case ZYDIS_MNEMONIC_VEXTRACTI64X2:
+        case ZYDIS_MNEMONIC_VEXTRACTI64X4: return 8;
+        default: return static_cast<std::uint8_t>(memory.element_size / 8);
     }
 }
 
@@ -292,12 +308,12 @@ void plan_mask(Decoded const& decoded, ZydisDecodedOperand const& memory, Plan& 
         default: break;
     }
     if (instruction.encoding != ZYDIS_INSTRUCTION_ENCODING_EVEX) return;
-    if (reads_all(instruction.meta.exception_class)) return;
+    if (!plan.writes && reads_all(instruction.meta.exception_class)) return;
     auto const reg = instruction.avx.mask.reg;
     if (reg == ZYDIS_REGISTER_NONE || reg == ZYDIS_REGISTER_K0) return;
     plan.mask_register = static_cast<std::uint8_t>(ZydisRegisterGetId(reg));
     plan.mask = packs(instruction.mnemonic) ? Plan::Mask::packed : Plan::Mask::opmask;
-    plan.element = static_cast<std::uint8_t>(memory.element_size / 8);
+    plan.element = element_of(instruction.mnemonic, memory);
     // Where memory has as many elements as the register, each is read or not by its own bit.
     // Otherwise (a broadcast, an insertion) the mask says whether it is read at all.
     plan.whole = plan.mask == Plan::Mask::opmask && !plan.writes &&

@@ -265,6 +265,9 @@ TEST_F(Mmio, AVX_512_masks_choose_the_elements)
     EXPECT_EQ(same(masked_store), (Accesses{write(kMiddle + 0x48, 8), write(kMiddle + 0x58, 8)}));
     std::array<std::uint8_t, 7> const masked_load{0x62, 0xe1, 0xfe, 0x49, 0x6f, 0x47, 0x01};
     EXPECT_EQ(same(masked_load), (Accesses{read(kMiddle + 0x48, 8), read(kMiddle + 0x58, 8)}));
+    // vextracti32x4 $1, %zmm16, 0x40(%rdi){%k1}: of four elements, two.
+    std::array<std::uint8_t, 8> const lane{0x62, 0xe3, 0x7d, 0x49, 0x39, 0x47, 0x04, 0x01};
+    EXPECT_EQ(same(lane), (Accesses{write(kMiddle + 0x44, 4), write(kMiddle + 0x4c, 4)}));
     // vpcompressq %zmm16, 0x40(%rdi){%k1}: two elements, packed.
     std::array<std::uint8_t, 7> const packed{0x62, 0xe2, 0xfd, 0x49, 0x8b, 0x47, 0x08};
     EXPECT_EQ(same(packed), (Accesses{write(kMiddle + 0x40, 8), write(kMiddle + 0x48, 8)}));
