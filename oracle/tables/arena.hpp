@@ -32,6 +32,7 @@ public:
             visit(start() + at, infos_[at >> table_lg2_]);
     }
     void* words(Paddr table) const;
+    void* words_of_table(Paddr table) const { return words(table); }
     pagetable::TableInfo* info(Paddr table) const;
     std::uint64_t new_owner() { return ++owners_; }
     unsigned block_lg2() const { return table_lg2_; }

@@ -72,7 +72,8 @@ WriteLog::~WriteLog()
 
 std::atomic<WriteLog::Block*>* WriteLog::slot_of(Iova iova) const
 {
-    Branch* const branch = root_->branches[iova.raw() >> kBranchLg2].load(std::memory_order_acquire);
+    Branch* const branch =
+        root_->branches[iova.raw() >> kBranchLg2].load(std::memory_order_acquire);
     if (branch == nullptr) return nullptr;
     return &branch->blocks[(iova.raw() >> kBlockLg2) % kSlots];
 }

@@ -19,7 +19,7 @@
 /* Files and directories in the state directory. */
 #define PINFOLD_FILE_MACHINE "machine.toml" /* the machine, as machine::to_toml() writes it */
 #define PINFOLD_FILE_RUN "run"              /* RunState, one word-separated line for each fact */
-#define PINFOLD_FILE_LOG "log"              /* what engines have to tell, a line each; printed at the end */
+#define PINFOLD_FILE_LOG "log" /* what engines have to tell, a line each; printed at the end */
 /* What a kernel would have logged, and its IOMMU layer's trace events. The launcher makes those of
  * the two that somebody wants; engines append. */
 #define PINFOLD_FILE_KERNEL_LOG "kernel-log"

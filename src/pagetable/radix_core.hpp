@@ -347,7 +347,8 @@ private:
     // log2 of the leaves' size if all can go at once, else 0.
     static unsigned uniform(TableInfo const& info)
     {
-        return (info.tag.load(std::memory_order_relaxed) & kUniform) >> kUniformShift;
+        return static_cast<unsigned>((info.tag.load(std::memory_order_relaxed) & kUniform) >>
+                                     kUniformShift);
     }
     static void set_uniform(TableInfo& info, unsigned lg2, Paddr first)
     {

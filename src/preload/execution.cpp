@@ -336,7 +336,7 @@ Stretches stretches_of(Plan const& plan, ucontext_t& context)
     }
     std::uint64_t const bits =
         plan.mask == Plan::Mask::vector ? 0 : vectors.opmask(plan.mask_register);
-    unsigned const elements = plan.element == 0 ? 0 : plan.size / plan.element;
+    unsigned const elements = plan.element == 0 ? 0U : plan.size / plan.element;
     std::uint64_t const valid =
         elements >= 64 ? ~std::uint64_t{0} : (std::uint64_t{1} << elements) - 1;
     if (plan.whole) {

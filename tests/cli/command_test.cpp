@@ -60,7 +60,8 @@ TEST_F(CommandTest, every_kind_of_bad_input_is_one_sentence_and_exit_code_2)
              Wrong{"run --memlock lots -- echo x",
                    "--memlock: \"lots\" is neither a size such as 8M nor \"unlimited\" nor "
                    "\"inherit\""},
-             Wrong{"run --device zebra,bdf=00:04.0 -- echo x", "allowed here are edu, ioat, null, nvme and virtio-net"},
+             Wrong{"run --device zebra,bdf=00:04.0 -- echo x",
+                   "allowed here are edu, ioat, null, nvme and virtio-net"},
              Wrong{"run --device edu,bdf=00:04 -- echo x",
                    "\"00:04\" is not a PCI address such as 0000:00:04.0"},
              Wrong{"run --device edu,bdf=00:04.0 --device edu,bdf=00:04.0 -- echo x",

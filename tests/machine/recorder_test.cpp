@@ -32,10 +32,11 @@ TEST(Recorder, calls_that_are_not_aligned_are_lines_of_the_log)
     Recorder recorder{kept};
     recorder.unaligned(Iova{0x800}, Paddr{0x7000}, 0x1000, k4K);
     recorder.unaligned(Iova{0x800}, std::nullopt, 0x1000, k64K);
-    EXPECT_EQ(kept.logged,
-              (std::vector<std::string>{
-                  "iommu: unaligned: iova 0x800 pa 0x0000000000007000 size 0x1000 min_pagesz 0x1000",
-                  "iommu: unaligned: iova 0x800 size 0x1000 min_pagesz 0x10000"}));
+    EXPECT_EQ(
+        kept.logged,
+        (std::vector<std::string>{
+            "iommu: unaligned: iova 0x800 pa 0x0000000000007000 size 0x1000 min_pagesz 0x1000",
+            "iommu: unaligned: iova 0x800 size 0x1000 min_pagesz 0x10000"}));
 }
 
 }  // namespace
