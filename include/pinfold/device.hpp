@@ -169,7 +169,7 @@ inline pinfold_identity plain(Identity const& from)
     to.msix_pending = from.msix.pending;
     for (std::size_t i = 0; i < from.bars.size(); ++i) {
         auto const& bar = from.bars[i];
-        to.bars[i] = {static_cast<pinfold_bar_kind>(bar.kind), bar.prefetchable ? 1 : 0, bar.size,
+        to.bars[i] = {static_cast<int>(bar.kind), bar.prefetchable ? 1 : 0, bar.size,
                       reinterpret_cast<unsigned char const*>(bar.pages.data()), bar.pages.size()};
     }
     return to;

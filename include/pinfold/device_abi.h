@@ -25,7 +25,7 @@ enum pinfold_bar_kind {
 };
 
 struct pinfold_bar {
-    enum pinfold_bar_kind kind;
+    int kind; /* one of enum pinfold_bar_kind */
     int prefetchable;
     uint64_t size;              /* a power of two; memory is at least 4096 */
     unsigned char const* pages; /* for each 4 KiB: 1, memory that is read without a call to the

@@ -103,7 +103,8 @@ std::optional<Instruction> admissible(std::span<std::uint8_t const> code)
     if (ZYAN_FAILED(ZydisDecoderDecodeFull(&decoder, code.data(), code.size(), &instruction,
                                            operands.data())))
         return std::nullopt;
-    if (instruction.meta.branch_type != ZYDIS_BRANCH_TYPE_NONE ||
+    // An address of 32 bits is none of the stage's, and may be one of a sanitizer's.
+    if (instruction.meta.branch_type != ZYDIS_BRANCH_TYPE_NONE || instruction.address_width != 64 ||
         (instruction.attributes & ZYDIS_ATTRIB_HAS_SEGMENT_FS) != 0 ||
         instruction.mnemonic == ZYDIS_MNEMONIC_MOVDIR64B)
         return std::nullopt;
