@@ -53,18 +53,7 @@ protected:
     {
         transfer(kBuffer + at, iova, count, kRun | kFromDevice);
     }
-    void bind(pci::IrqIndex index)
-    {
-        std::array const descriptors{event_.fd()};
-        function_
-            ->set_irqs({.index = index,
-                        .data = pci::IrqRequest::Data::eventfd,
-                        .count = 1,
-                        .booleans = {},
-                        .descriptors = descriptors},
-                       [](int fd) -> Result<UniqueFd> { return UniqueFd{::dup(fd)}; })
-            .value();
-    }
+    void bind(pci::IrqIndex index) { pci::bind_event(*function_, index, event_); }
 
     pci::Surroundings around_;
     TestMapping memory_{3};

@@ -77,15 +77,7 @@ protected:
     }
     void bind(pci::IrqIndex index, pci::TestEvent const& event)
     {
-        std::array const descriptors{event.fd()};
-        function_
-            ->set_irqs({.index = index,
-                        .data = pci::IrqRequest::Data::eventfd,
-                        .count = 1,
-                        .booleans = {},
-                        .descriptors = descriptors},
-                       [](int fd) -> Result<UniqueFd> { return UniqueFd{::dup(fd)}; })
-            .value();
+        pci::bind_event(*function_, index, event);
     }
 
     pci::Surroundings around_;

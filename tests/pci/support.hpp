@@ -5,6 +5,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include <array>
 #include <cstdint>
 #include <cstring>
 #include <memory>
@@ -19,6 +20,7 @@
 #include "iommu/endpoint.hpp"
 #include "iommu/iommu.hpp"
 #include "pci/device.hpp"
+#include "pci/function.hpp"
 
 namespace pinfold::pci {
 
@@ -95,6 +97,20 @@ public:
 private:
     UniqueFd fd_{::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)};
 };
+
+// Has vector 0 of `index` fire `event`.
+inline void bind_event(Function& function, IrqIndex index, TestEvent const& event)
+{
+    std::array const descriptors{event.fd()};
+    function
+        .set_irqs({.index = index,
+                   .data = IrqRequest::Data::eventfd,
+                   .count = 1,
+                   .booleans = {},
+                   .descriptors = descriptors},
+                  [](int fd) -> Result<UniqueFd> { return UniqueFd{::dup(fd)}; })
+        .value();
+}
 
 // A device that answers with what is asked for, so that a test sees which access arrived.
 class FakeDevice final : public Device {
