@@ -25,14 +25,15 @@ _EQUIVALENT = compile.ORACLE / "equivalent-mutants"
 
 
 def _copy(folder: pathlib.Path) -> None:
-    """The tree without its builds. What did not change keeps its time, so that a second run builds little."""
+    """The tree without its builds. What did not change is not written, so that a second run builds little."""
     listed = subprocess.run(["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=_ROOT,
                             check=True, capture_output=True).stdout.decode().split("\0")
     for name in filter(None, listed):
         source, target = _ROOT / name, folder / name
-        if source.is_file() and not target.exists() or source.is_file() and source.stat().st_mtime > target.stat().st_mtime:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(source, target)
+        if not source.is_file() or target.exists() and target.read_bytes() == source.read_bytes():
+            continue
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(source, target)
 
 
 def _build() -> tuple[pinfold.Build, list[mutants.Mutant]]:
