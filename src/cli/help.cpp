@@ -57,6 +57,8 @@ Options:
   --device MODEL,bdf=BDF[,group=N][,KEY=VALUE]...
         One more device; may be given several times. "pinfold devices" lists the
         models and their settings. A comma inside a value is written twice.
+        Devices on another bus than 00 are behind a root port, which can be hot
+        reset.
         Without any device, there is an edu at 0000:00:04.0.
   --kernel 6.1|6.12|7.3
         The Linux version whose behaviour the machine has. Default: 7.3.

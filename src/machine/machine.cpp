@@ -98,6 +98,35 @@ type1::MsiIsolation msi_isolation(Parts const& parts, Kernel kernel, iommu::Iomm
     return isolated ? type1::MsiIsolation::yes : type1::MsiIsolation::no;
 }
 
+// Bus 00 of a segment is its root bus; what is on another one is behind a root port of its own.
+constexpr std::uint8_t kRootBus = 0;
+
+std::vector<uapi::ResetDomain> settle(Parts& parts, Description const& description)
+{
+    std::map<std::pair<std::uint16_t, std::uint8_t>, uapi::ResetDomain> domains;
+    for (std::size_t i = 0; i < parts.functions.size(); ++i) {
+        auto const at = description.devices[i].bdf;
+        auto const devfn = static_cast<std::uint8_t>(at.device << 3 | at.function);
+        domains[{at.domain, at.bus}].members.push_back(
+            {parts.functions[i].get(), parts.group_numbers[i], at.domain, at.bus, devfn});
+    }
+    std::vector<uapi::ResetDomain> below_ports;
+    for (auto& [bus, domain] : domains) {
+        auto& members = domain.members;
+        std::ranges::sort(members, {}, &uapi::ResetDomain::Member::devfn);
+        bool const below_port = bus.second != kRootBus;
+        for (auto const& member : members) {
+            bool const shared =
+                std::ranges::count(members, member.devfn >> 3,
+                                   [](auto const& other) { return other.devfn >> 3; }) > 1;
+            member.function->settle({.alone_below_port = below_port && members.size() == 1,
+                                     .leads_slot = shared && (member.devfn & 7) == 0});
+        }
+        if (below_port) below_ports.push_back(std::move(domain));
+    }
+    return below_ports;
+}
+
 void make_door(Parts& parts, Description const& description)
 {
     parts.group_numbers = assign_groups(description);
@@ -115,7 +144,7 @@ void make_door(Parts& parts, Description const& description)
         entries.push_back({number, group.get(), functions});
     }
     parts.settings.emplace(settings_of(description, parts));
-    parts.door.emplace(*parts.settings, std::move(entries));
+    parts.door.emplace(*parts.settings, std::move(entries), settle(parts, description));
 }
 
 }  // namespace

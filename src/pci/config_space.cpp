@@ -199,6 +199,18 @@ void ConfigSpace::power_on()
     msi_on_ = false;
 }
 
+void ConfigSpace::lead_slot()
+{
+    put(reg::kHeaderType, reg::kMultifunction);
+    initial_[reg::kHeaderType] = reg::kMultifunction;
+}
+
+void ConfigSpace::wake()
+{
+    if (power_ != 0)
+        bytes_[power_ + reg::kPowerControl] &= static_cast<std::uint8_t>(~reg::kPowerState);
+}
+
 bool ConfigSpace::awake() const
 {
     return power_ == 0 || (bytes_[power_ + reg::kPowerControl] & reg::kPowerState) == 0;

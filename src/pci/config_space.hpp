@@ -39,6 +39,11 @@ public:
     // As the function is found at an open (rule V-2): enabled, bus master off, BARs where they are.
     void power_on();
 
+    // Once, before anything is read: this is function 0 of several in its slot.
+    void lead_slot();
+    // D0, as a reset finds the function.
+    void wake();
+
     // COMMAND and the power state together: what the function answers to, and may do.
     bool memory_decoded() const;
     bool io_decoded() const;

@@ -218,8 +218,24 @@ Result<> Function::reset()
     return {};
 }
 
+void Function::bus_reset()
+{
+    Call const call{mutex_};
+    reset_device();
+}
+
+void Function::settle(Place place)
+{
+    Call const call{mutex_};
+    place_ = place;
+    if (place.leads_slot) config_->lead_slot();
+}
+
+// VFIO brings a function that sleeps to D0 first.
 void Function::reset_device()
 {
+    config_->wake();
+    apply_config();
     device_->reset();
     interrupts_->forget_pending();
     lower();

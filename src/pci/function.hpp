@@ -42,6 +42,12 @@ struct Region {
     bool msix_table = false;  // a mappable BAR that holds the MSI-X table
 };
 
+// Where a function is among others.
+struct Place {
+    bool alone_below_port = false;  // a root port leads to it and to nothing else
+    bool leads_slot = false;        // function 0, and its slot has others
+};
+
 class Function final : private Bus, private Sleeper {
 public:
     // Makes the device. It may keep the Bus and must not use it yet: identity() is asked first, and
@@ -80,11 +86,16 @@ public:
     void unplug();
     bool gone() const;
 
-    // Whether the function has a reset: function level reset, with PCI Express.
-    bool resettable() const { return identity_.pci_express; }
+    // Says once, before the first open, where the function is, if not alone on the root bus.
+    void settle(Place place);
+    // Whether the function has a reset: function level reset, with PCI Express; or its port's,
+    // where that reaches nobody else.
+    bool resettable() const { return identity_.pci_express || place_.alone_below_port; }
     // EINVAL: not resettable (rule V-14). Configuration and interrupts stay, as VFIO's save and
-    // restore around a reset does.
+    // restore around a reset does, in D0.
     Result<> reset();
+    // The port's reset, whether anybody has the function open or not.
+    void bus_reset();
 
     // nullopt: `index` is no region, or an absent one that VFIO refuses to describe (VGA).
     std::optional<Region> region(unsigned index) const;
@@ -192,6 +203,7 @@ private:
     IoEvents io_events_{watch_};
     unsigned opens_ = 0;
     bool unplugged_ = false;
+    Place place_;
     std::atomic<bool> low_power_{false};
     UniqueFd wakeup_;
 

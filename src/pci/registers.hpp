@@ -15,6 +15,7 @@ inline constexpr std::size_t kCommand = 0x04;
 inline constexpr std::size_t kStatus = 0x06;
 inline constexpr std::size_t kClassRevision = 0x08;
 inline constexpr std::size_t kCacheLineSize = 0x0c;
+inline constexpr std::size_t kHeaderType = 0x0e;
 inline constexpr std::size_t kBars = 0x10;
 inline constexpr std::size_t kSubsystemVendor = 0x2c;
 inline constexpr std::size_t kSubsystem = 0x2e;
@@ -35,6 +36,8 @@ inline constexpr std::uint8_t kFirmwareLine = 11;
 
 inline constexpr std::uint16_t kStatusInterrupt = 1 << 3;
 inline constexpr std::uint16_t kStatusCapabilities = 1 << 4;
+
+inline constexpr std::uint8_t kMultifunction = 0x80;  // of the header type
 
 inline constexpr std::uint64_t kBarIo = 1;
 inline constexpr std::uint64_t kBarMemory64 = 4;

@@ -16,30 +16,6 @@ Reply device_reset(pci::Function& function)
     return 0;
 }
 
-Reply device_get_hot_reset_info(Client& client, std::uint64_t arg)
-{
-    struct {
-        std::uint32_t argsz, flags, count;
-    } header{};
-    static_assert(sizeof header == offsetof(vfio_pci_hot_reset_info, devices));
-    TRY(read_user(client, arg, header));
-    if (header.argsz < sizeof header) return fail(Errno::inval);
-    return fail(Errno::nodev);
-}
-
-Reply device_hot_reset(Client& client, Kernel kernel, std::uint64_t arg)
-{
-    struct {
-        std::uint32_t argsz, flags, count;
-    } header{};
-    static_assert(sizeof header == offsetof(vfio_pci_hot_reset, group_fds));
-    TRY(read_user(client, arg, header));
-    if (header.argsz < sizeof header || header.flags != 0) return fail(Errno::inval);
-    // Since 6.6 an empty list is for those who opened the device without its group.
-    if (kernel >= Kernel::v6_12 && header.count == 0) return fail(Errno::inval);
-    return fail(Errno::nodev);
-}
-
 namespace {
 
 constexpr std::uint32_t kSet = VFIO_DEVICE_FEATURE_SET;

@@ -4,7 +4,6 @@
 
 #include <cstdint>
 
-#include "base/kernel.hpp"
 #include "pci/function.hpp"
 #include "uapi/call.hpp"
 
@@ -12,10 +11,6 @@ namespace pinfold::uapi {
 
 // EINVAL: the function has no reset (rule V-14).
 Reply device_reset(pci::Function& function);
-
-// Rules V-15 and V-16. ENODEV: functions are on the root bus, where nothing resets a slot or bus.
-Reply device_get_hot_reset_info(Client& client, std::uint64_t arg);
-Reply device_hot_reset(Client& client, Kernel kernel, std::uint64_t arg);
 
 // Rule V-22. ENOTTY: the feature is not supported; entering and leaving low power is.
 Reply device_feature(Client& client, pci::Function& function, std::uint64_t arg);

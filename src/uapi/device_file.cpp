@@ -73,8 +73,11 @@ Reply DeviceFile::ioctl(Client& client, std::uint32_t request, std::uint64_t arg
             return device_get_irq_info(client, function_, context_.kernel, arg);
         case VFIO_DEVICE_SET_IRQS: return device_set_irqs(client, function_, context_.kernel, arg);
         case VFIO_DEVICE_RESET: return device_reset(function_);
-        case VFIO_DEVICE_GET_PCI_HOT_RESET_INFO: return device_get_hot_reset_info(client, arg);
-        case VFIO_DEVICE_PCI_HOT_RESET: return device_hot_reset(client, context_.kernel, arg);
+        case VFIO_DEVICE_GET_PCI_HOT_RESET_INFO:
+            return device_get_hot_reset_info(client, context_.kernel, context_.reset_domain, arg);
+        case VFIO_DEVICE_PCI_HOT_RESET:
+            return device_hot_reset(client, context_.kernel, context_.files, context_.reset_domain,
+                                    arg);
         case VFIO_DEVICE_FEATURE: return device_feature(client, function_, arg);
         case VFIO_DEVICE_IOEVENTFD: return device_ioeventfd(client, function_, arg);
         default: return fail(Errno::notty);

@@ -9,6 +9,7 @@
 #include "base/page_size.hpp"
 #include "base/result.hpp"
 #include "uapi/file.hpp"
+#include "uapi/hot_reset.hpp"
 
 namespace pinfold::pci {
 class Function;
@@ -21,6 +22,8 @@ struct DeviceContext {
     PageSize host_page;  // what mmap is measured in
     Kernel kernel;
     Files& files;  // outlives the file
+    // What a hot reset of the device takes with it; nullptr: it is on the root bus.
+    ResetDomain const* reset_domain = nullptr;
 };
 
 // Opens `function` (rule V-2). EAGAIN: the function is being reset. ENOMEM.

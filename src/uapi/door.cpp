@@ -45,8 +45,9 @@ struct Door::Impl final : Files {
         std::atomic<bool> open{false};
     };
 
-    Impl(type1::Settings const& settings_in, std::vector<GroupEntry> entries)
-        : settings{settings_in}, groups(entries.size())
+    Impl(type1::Settings const& settings_in, std::vector<GroupEntry> entries,
+         std::vector<ResetDomain> domains)
+        : settings{settings_in}, groups(entries.size()), reset_domains{std::move(domains)}
     {
         for (std::size_t i = 0; i < entries.size(); ++i) groups[i].entry = std::move(entries[i]);
     }
@@ -59,11 +60,13 @@ struct Door::Impl final : Files {
 
     type1::Settings const& settings;
     std::vector<OpenableGroup> groups;
+    std::vector<ResetDomain> reset_domains;
     FileTable table;  // last, because files look at what stands above
 };
 
-Door::Door(type1::Settings const& settings, std::vector<GroupEntry> groups)
-    : impl_{std::make_unique<Impl>(settings, std::move(groups))}
+Door::Door(type1::Settings const& settings, std::vector<GroupEntry> groups,
+           std::vector<ResetDomain> reset_domains)
+    : impl_{std::make_unique<Impl>(settings, std::move(groups), std::move(reset_domains))}
 {
 }
 
@@ -87,7 +90,7 @@ Result<FileId> Door::open_group(unsigned number)
         return impl_->table.insert(std::make_unique<GroupFile>(
             found->entry, std::move(token),
             GroupFile::Surroundings{impl_->table, *impl_, impl_->settings.memory.page_size(),
-                                    impl_->settings.kernel}));
+                                    impl_->settings.kernel, impl_->reset_domains}));
     });
 }
 

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "uapi/call.hpp"
+#include "uapi/hot_reset.hpp"
 
 namespace pinfold::type1 {
 class Group;
@@ -27,7 +28,9 @@ public:
         type1::Group* group;
         std::vector<pci::Function*> functions;
     };
-    Door(type1::Settings const& settings, std::vector<GroupEntry> groups);
+    // `reset_domains`: one for each root port; functions of none are on the root bus.
+    Door(type1::Settings const& settings, std::vector<GroupEntry> groups,
+         std::vector<ResetDomain> reset_domains = {});
     ~Door();
 
     // open("/dev/vfio/vfio"). ENOMEM.

@@ -115,9 +115,18 @@ Result<FileId> GroupFile::open_device(pci::Function& function)
     std::lock_guard const lock{mutex_};
     if (!container_ || !container_->version()) return fail(Errno::inval);
     auto lease = std::make_shared<DeviceLease>(*this, surroundings_.table.hold(*this));
-    auto file = TRY(make_device_file(function, {entry_.number, surroundings_.host_page,
-                                                surroundings_.kernel, surroundings_.files}));
+    auto file = TRY(
+        make_device_file(function, {entry_.number, surroundings_.host_page, surroundings_.kernel,
+                                    surroundings_.files, reset_domain_of(function)}));
     return surroundings_.table.insert(std::move(file), std::move(lease));
+}
+
+ResetDomain const* GroupFile::reset_domain_of(pci::Function const& function) const
+{
+    for (auto const& domain : surroundings_.reset_domains)
+        for (auto const& member : domain.members)
+            if (member.function == &function) return &domain;
+    return nullptr;
 }
 
 // Rule G-9. ENODEV: no function of this group that is bound to vfio-pci has that name. EINVAL:

@@ -34,6 +34,7 @@ public:
         Files& files;
         PageSize host_page;
         Kernel kernel;
+        std::vector<ResetDomain> const& reset_domains;
     };
     // `entry` and the surroundings outlive the file.
     GroupFile(Door::GroupEntry const& entry, OpenToken token, Surroundings surroundings);
@@ -52,6 +53,7 @@ private:
     Reply get_device_fd(Client& client, std::uint64_t arg);
     Result<FileId> open_device(pci::Function& function);
     Result<pci::Function*> function_named(Client& client, std::string_view text) const;
+    ResetDomain const* reset_domain_of(pci::Function const& function) const;
     void leave_container();
 
     Door::GroupEntry const& entry_;

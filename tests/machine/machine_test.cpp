@@ -289,6 +289,46 @@ TEST(Machine, takes_away_the_device_that_is_at_an_address_and_no_other)
     EXPECT_TRUE(machine->unplug(Bdf::parse("0000:00:04.0").value())) << "again, without effect";
 }
 
+TEST(Machine, what_is_behind_one_port_is_reset_together)
+{
+    host::install_recovery();
+    TestClient client{0};
+    auto const machine = Machine::build(with_devices({"edu,bdf=01:00.1", "edu,bdf=01:00.0",
+                                                      "edu,bdf=02:00.0", "edu,bdf=00:04.0"}),
+                                        client.process())
+                             .value();
+    auto& door = machine->door();
+    auto const call = [&](int fd, std::uint32_t request, void const* argument) {
+        return door.call(client, {.file = client.file(fd).value(),
+                                  .request = request,
+                                  .arg = reinterpret_cast<std::uint64_t>(argument)});
+    };
+    auto const listed = [&](unsigned group, char const* name) {
+        int const container = client.install(door.open_container().value()).value();
+        int const fd = client.install(door.open_group(group).value()).value();
+        EXPECT_TRUE(call(fd, VFIO_GROUP_SET_CONTAINER, &container));
+        EXPECT_TRUE(door.call(client, {.file = client.file(container).value(),
+                                       .request = VFIO_SET_IOMMU,
+                                       .arg = VFIO_TYPE1v2_IOMMU}));
+        int const device = static_cast<int>(call(fd, VFIO_GROUP_GET_DEVICE_FD, name).value());
+        std::array<std::uint32_t, 16> room{sizeof room};
+        bool const done{call(device, VFIO_DEVICE_GET_PCI_HOT_RESET_INFO, room.data())};
+        door.release(client.file(device).value());
+        door.release(client.file(fd).value());
+        door.release(client.file(container).value());
+        return done ? std::vector(room.begin() + 2, room.begin() + 3 + 2 * room[2])
+                    : std::vector<std::uint32_t>{};
+    };
+    // How many, and for each its group, segment, bus and function, in the order of functions.
+    using List = std::vector<std::uint32_t>;
+    EXPECT_EQ(listed(0, "0000:01:00.1"), (List{2, 1, 0x0001'0000, 0, 0x0101'0000}));
+    EXPECT_EQ(listed(2, "0000:02:00.0"), (List{1, 2, 0x0002'0000}));
+    EXPECT_EQ(listed(3, "0000:00:04.0"), List{}) << "nobody resets the root bus";
+    constexpr std::size_t kHeaderType = 0xe;
+    EXPECT_EQ(machine->faces()[1].config[kHeaderType], std::byte{0x80});
+    EXPECT_EQ(machine->faces()[0].config[kHeaderType], std::byte{0});
+}
+
 TEST(Machine, ports_that_are_each_others_peers_meet_and_others_are_told_apart)
 {
     TestClient client{0};

@@ -230,6 +230,26 @@ TEST_F(FunctionTest, a_reset_keeps_configuration_and_interrupts)
     EXPECT_EQ(device_->resets, 2U);
 }
 
+TEST_F(FunctionTest, a_reset_wakes_the_function)
+{
+    command(4);
+    function_->config_write(0x44, 2, 3);
+    function_->bus_reset();
+    EXPECT_EQ(config(0x44, 2) & 3, 0U);
+    EXPECT_TRUE(device_->bus.dma().bus_master());
+    EXPECT_EQ(device_->resets, 1U);
+}
+
+TEST_F(FunctionTest, function_0_of_several_says_so_in_its_header_at_every_open)
+{
+    EXPECT_EQ(config(0xe, 1), 0U);
+    function_->settle({.leads_slot = true});
+    EXPECT_EQ(config(0xe, 1), 0x80U);
+    function_->close();
+    function_->open();
+    EXPECT_EQ(config(0xe, 1), 0x80U);
+}
+
 TEST_F(FunctionTest, INTx_shows_in_STATUS_and_fires_through_its_eventfd)
 {
     TestEvent const event;
@@ -314,6 +334,16 @@ TEST_F(ConventionalFunctionTest, has_no_reset_and_is_not_reset_by_opens)
     function_->open();
     EXPECT_EQ(device_->resets, 0U);
     EXPECT_EQ(function_->config_size(), 256U);
+}
+
+TEST_F(ConventionalFunctionTest, alone_behind_a_port_it_has_the_ports_reset)
+{
+    function_->settle({.alone_below_port = true});
+    EXPECT_TRUE(function_->resettable());
+    EXPECT_TRUE(function_->reset());
+    function_->close();
+    function_->open();
+    EXPECT_EQ(device_->resets, 3U);
 }
 
 TEST_F(ConventionalFunctionTest, without_a_pin_has_nothing_to_assert)

@@ -129,6 +129,7 @@ public:
 
     std::uint64_t charged() { return process.locked_memory().charged(); }
 
+    std::map<pci::Function const*, pci::FakeDevice const*> devices;  // those in the functions
     host::Memory memory;
     host::FixedLockSource source{~std::uint64_t{0}};
     host::OwnProcess process;
@@ -151,12 +152,18 @@ public:
 private:
     std::unique_ptr<pci::Function> function(iommu::Endpoint& endpoint)
     {
-        return pci::Function::create(
-                   endpoint, memory,
-                   [](pci::Bus& bus) -> pci::Checked<std::unique_ptr<pci::Device>> {
-                       return std::make_unique<pci::FakeDevice>(bus, pci::full_identity());
-                   })
-            .value();
+        pci::FakeDevice const* device = nullptr;
+        auto made =
+            pci::Function::create(endpoint, memory,
+                                  [&](pci::Bus& bus) -> pci::Checked<std::unique_ptr<pci::Device>> {
+                                      auto fake = std::make_unique<pci::FakeDevice>(
+                                          bus, pci::full_identity());
+                                      device = fake.get();
+                                      return fake;
+                                  })
+                .value();
+        devices[made.get()] = device;
+        return made;
     }
     std::int64_t opened(Result<FileId> const& file)
     {
