@@ -292,6 +292,15 @@ bool Memory::reserved(Paddr paddr) const
     return impl_->numbering.outside_frames().contains(paddr);
 }
 
+std::size_t Memory::reserved_alike(Paddr first, std::size_t pages) const
+{
+    PaddrRange const outside = impl_->numbering.outside_frames();
+    if (first > outside.last) return pages;
+    std::uint64_t const rest =
+        outside.contains(first) ? outside.last - first + 1 : outside.start - first;
+    return std::min<std::uint64_t>(pages, rest >> impl_->page_size.lg2());
+}
+
 DeviceWindows& Memory::devices() { return impl_->devices; }
 DeviceWindows const& Memory::devices() const { return impl_->devices; }
 

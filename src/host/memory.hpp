@@ -66,6 +66,9 @@ public:
     // True: `paddr` is no memory that a process could lock: the zero page, or a device's. Such
     // pages are pinned and unpinned like others and charged to nobody (rules P-8, M-15).
     bool reserved(Paddr paddr) const;
+    // How many of `pages` consecutive ones from `first` on are reserved as it is, or are not: 1 at
+    // least.
+    std::size_t reserved_alike(Paddr first, std::size_t pages) const;
 
     // Where devices' memory lies: paddrs that no frame has. at() knows nothing of them.
     DeviceWindows& devices();

@@ -10,6 +10,7 @@ Backend::Backend(Settings const& settings, Version version, Nesting nesting)
       nesting_{nesting},
       rules_{settings.policy, settings.memory.page_size()},
       domains_{settings.memory.page_size(), rules_},
+      leaving_{settings.memory, domains_},
       accounts_{settings.memory, rules_.shares_pages()},
       dma_avail_{settings.dma_entry_limit},
       batch_(settings.memory.page_size().bytes() / sizeof(void*))

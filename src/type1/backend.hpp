@@ -98,7 +98,7 @@ private:
     void warn_of_coarse_granule(char const* function) const;
     bool aligned(std::uint64_t raw) const { return (raw & (granule_ - 1)) == 0; }
     std::uint64_t granules(std::uint64_t bytes) const { return bytes / granule_; }
-    Pinning pinning() { return {settings_.memory, domains_, accounts_}; }
+    Pinning pinning() { return {settings_.memory, domains_, accounts_, leaving_}; }
 
     Settings const& settings_;
     Version version_;
@@ -107,6 +107,7 @@ private:
     Dmas dmas_;
     std::vector<Group*> groups_;
     Domains domains_;
+    Leaving leaving_;
     Accounts accounts_;
     IovaRanges iova_ranges_;
     PageSizes page_sizes_;   // R

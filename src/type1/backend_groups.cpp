@@ -66,9 +66,10 @@ Result<> Backend::pin_all(host::Process* caller)
     auto position = dmas_.begin();
     Rollback undo{[&] {
         for (auto done = dmas_.begin(); done != position; ++done) {
-            unpin_all(done->second, pinning());
+            take_out(done->second, pinning());
             done->second.mapped = false;
         }
+        leaving_.unpin();
     }};
     for (; position != dmas_.end(); ++position) {
         Dma& dma = position->second;
@@ -143,9 +144,10 @@ void Backend::unmap_all()
     auto* const activity = settings_.activity;
     if (activity != nullptr && activity->fullest()) activity->leaves(domains_.leaves());
     for (auto& [iova, dma] : dmas_) {
-        unpin_all(dma, pinning());
+        take_out(dma, pinning());
         dma.mapped = false;
     }
+    leaving_.unpin();
 }
 
 // Only where a domain has come or gone (rule I-5).

@@ -44,7 +44,8 @@ Result<> Backend::add(host::Process& process, MapRequest const& request, IovaRan
                               .first;
     Dma& dma = position->second;
     Rollback forget{[&] {
-        if (dma.mapped) unpin_all(dma, pinning());
+        if (dma.mapped) take_out(dma, pinning());
+        leaving_.unpin();
         dmas_.erase(position);
     }};
     if (!domains_.empty()) TRY(pin_and_map(dma, process));  // rule M-3

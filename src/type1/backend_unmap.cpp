@@ -22,7 +22,9 @@ Result<std::uint64_t> Backend::unmap(host::Process& process, UnmapRequest const&
     if (version_ == Version::v2 && !request.all && bisects(dmas_, range)) return fail(Errno::inval);
 
     if (request.invalidate_vaddr) return invalidate_vaddrs(first_within(range), range);
-    return remove_range(process, request, range, notify);
+    auto const removed = remove_range(process, request, range, notify);
+    leaving_.unpin();
+    return removed;
 }
 
 Result<IovaRange> Backend::unmap_range(UnmapRequest const& request) const
@@ -73,6 +75,7 @@ Result<std::uint64_t> Backend::remove_range(host::Process& process, UnmapRequest
     while (position != dmas_.end() && position->second.range.start <= range.last) {
         Dma& dma = position->second;
         if (!dma.pins.empty()) {
+            leaving_.unpin();
             let_go(dma.range.start, notify);
             if (version_ == Version::v2 && !request.all && bisects(dmas_, range)) break;
             position = first_within(range);
@@ -104,7 +107,7 @@ Dmas::iterator Backend::remove(Dmas::iterator position)
     auto* const activity = settings_.activity;
     if (activity != nullptr && activity->fullest()) activity->leaves(domains_.leaves());
     validate_vaddr(dma);
-    if (dma.mapped) unpin_all(dma, pinning());
+    if (dma.mapped) take_out(dma, pinning());
     dma.mapped = false;
     drop_pins(dma);
     ++dma_avail_;

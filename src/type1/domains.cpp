@@ -50,24 +50,23 @@ Result<> Domains::map(Iova iova, Paddr paddr, std::uint64_t size, Prot prot)
     return {};
 }
 
-void Domains::unmap(IovaRange range, Release release)
+void Domains::unmap(IovaRange range, Use gone)
 {
     if (domains_.empty()) return;
-    for (Member& member : domains_ | std::views::drop(1)) unmap_now(*member.domain, range);
-    unmap_head(range, release);
+    for (Member& member : domains_ | std::views::drop(1))
+        member.domain->unmap(range.start, range.size(), member.gather);
+    unmap_head(range, gone);
 }
 
-void Domains::unmap_head(IovaRange range, Release release)
+void Domains::sync()
 {
-    iommu::Gather gather;
-    std::size_t pending = 0;
-    auto const flush = [&] {
-        head().sync(gather);
-        for (Run const& run : std::span{unsynced_}.first(pending))
-            release(run.iova, run.paddr, run.size);
-        pending = 0;
-    };
+    for (Member& member : domains_) member.domain->sync(member.gather);
+}
 
+// Run by run, since each is an event of its own to who traces the IOMMU (rule U-13).
+void Domains::unmap_head(IovaRange range, Use gone)
+{
+    iommu::Gather& gather = domains_.front().gather;
     bool const single = domains_.front().fgsp == Fgsp::yes;
 
     // Offsets, because the position after a range that ends at the top of the space has no name.
@@ -80,21 +79,19 @@ void Domains::unmap_head(IovaRange range, Release release)
             continue;
         }
         if (single) run->size = std::min(run->size, host_page_.bytes());
-        std::uint64_t gone = head().unmap(iova, run->size, gather);
-        if (gone == 0) {  // rule U-14: once more, with nothing outstanding
-            flush();
-            gone = head().unmap(iova, run->size, gather);
-            if (gone == 0) break;
+        std::uint64_t bytes = head().unmap(iova, run->size, gather);
+        if (bytes == 0) {  // rule U-14: once more, with nothing outstanding
+            sync();
+            bytes = head().unmap(iova, run->size, gather);
+            if (bytes == 0) break;
         }
-        gone = std::min(gone, size - offset);
-        unsynced_[pending++] = {iova, run->paddr, gone};
-        if (pending == kMostUnsynced) flush();
-        offset += gone;
+        bytes = std::min(bytes, size - offset);
+        gone(iova, run->paddr, bytes);
+        offset += bytes;
     }
-    flush();
 }
 
-void Domains::each_run(IovaRange range, Release use) const
+void Domains::each_run(IovaRange range, Use use) const
 {
     std::uint64_t const size = range.size();
     for (std::uint64_t offset = 0; offset < size;) {

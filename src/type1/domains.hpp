@@ -3,7 +3,6 @@
 // Guarded by the container's mutex.
 #pragma once
 
-#include <array>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -31,13 +30,15 @@ public:
     // domain that refuses; no domain keeps anything then.
     Result<> map(Iova iova, Paddr paddr, std::uint64_t size, Prot prot);
 
-    // Unmaps `range` and hands over what has gone, run by run, each when no device can reach it any
-    // more (rule U-15). What no domain holds is skipped.
-    using Release = FunctionRef<void(Iova iova, Paddr paddr, std::uint64_t size)>;
-    void unmap(IovaRange range, Release release);
+    // Unmaps `range` and hands over what has gone, run by run; devices may reach it until sync().
+    // What no domain holds is skipped.
+    using Use = FunctionRef<void(Iova iova, Paddr paddr, std::uint64_t size)>;
+    void unmap(IovaRange range, Use gone);
+    // Returns when no device reaches any more what was unmapped, however many calls did it.
+    void sync();
 
     // What is mapped in `range`, run by run. REQUIRES: there is a domain.
-    void each_run(IovaRange range, Release use) const;
+    void each_run(IovaRange range, Use use) const;
 
     // Puts `group`, which is attached to `fresh`, into a domain that is here already, and returns
     // true; false: there is none that takes it, and it is attached to `fresh` still. Only domains
@@ -60,7 +61,8 @@ public:
     std::size_t count() const { return domains_.size(); }
     // Of all domains together.
     iommu::LeafCounts leaves() const;
-    // Takes a blocked group out, and its domain too if no group is left in it.
+    // Takes a blocked group out, and its domain too if no group is left in it. REQUIRES: sync()
+    // since the last unmap().
     void remove(Group& group);
 
 private:
@@ -70,6 +72,7 @@ private:
         bool coherent;  // every access snoops
         Fgsp fgsp;      // unmapped in steps of the host page: the rest of a large one follows
         std::vector<Group*> groups;
+        iommu::Gather gather{};  // what was unmapped since the last sync()
     };
     struct Run {
         Iova iova;
@@ -81,14 +84,11 @@ private:
     PageSize step() const;
     std::optional<Run> run_at(IovaRange range) const;
     Result<> replay(iommu::Domain& fresh, Dma const& dma) const;
-    void unmap_head(IovaRange range, Release release);
-
-    static constexpr std::size_t kMostUnsynced = 512;
+    void unmap_head(IovaRange range, Use gone);
 
     PageSize host_page_;
     PageRules rules_;
     std::vector<Member> domains_;  // newest first
-    std::array<Run, kMostUnsynced> unsynced_;
 };
 
 }  // namespace pinfold::type1

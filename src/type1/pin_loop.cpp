@@ -7,9 +7,9 @@
 namespace pinfold::type1 {
 namespace {
 
-// Unmaps the first `size` bytes of `dma`, and unpins and uncharges what was there. A page goes with
-// the last of its bytes that the mapping has.
-void unpin_head(Dma& dma, std::uint64_t size, Pinning pinning)
+// Unmaps and uncharges the first `size` bytes of `dma`. A page goes with the last of its bytes that
+// the mapping has.
+void unmap_head(Dma& dma, std::uint64_t size, Pinning pinning)
 {
     if (size == 0) return;
     PageLayout const layout{dma, pinning.memory.page_size()};
@@ -21,14 +21,14 @@ void unpin_head(Dma& dma, std::uint64_t size, Pinning pinning)
         if (past == first) return;
         Paddr const page{pinning.memory.page_size().align_down(paddr.raw())};
         pinning.accounts.uncharge(dma, {first, page, past - first});
-        pinning.memory.unpin(page, past - first);
+        pinning.leaving.add(page, past - first);
     };
     pinning.domains.unmap({dma.range.start, dma.range.start + (size - 1)}, release);
 }
 
 }  // namespace
 
-void unpin_all(Dma& dma, Pinning pinning) { unpin_head(dma, dma.range.size(), pinning); }
+void take_out(Dma& dma, Pinning pinning) { unmap_head(dma, dma.range.size(), pinning); }
 
 PinLoop::PinLoop(Dma& dma, host::Process& process, Pinning pinning, Limits limits)
     : dma_{dma},
@@ -43,7 +43,8 @@ PinLoop::PinLoop(Dma& dma, host::Process& process, Pinning pinning, Limits limit
 PinLoop::~PinLoop()
 {
     if (committed_) return;
-    unpin_head(dma_, layout_.offset_of(mapped_), pinning_);
+    unmap_head(dma_, layout_.offset_of(mapped_), pinning_);
+    pinning_.leaving.unpin();
     if (chunk_.pages == 0) return;
     pinning_.accounts.uncharge(dma_, {mapped_, chunk_.start, chunk_.pages});
     pinning_.memory.unpin(chunk_.start, chunk_.pages);
@@ -80,13 +81,12 @@ Result<> PinLoop::take(std::span<Paddr const> pages)
 // Consecutive pages that are all reserved or none (rule M-15).
 PinLoop::Chunk PinLoop::run_at_front(std::span<Paddr const> pages) const
 {
-    bool const reserved = pinning_.memory.reserved(pages[0]);
     std::size_t count = 1;
     while (count < pages.size() && count < limits_.chunk_pages &&
-           pages[count].raw() == pages[0].raw() + bytes(count) &&
-           pinning_.memory.reserved(pages[count]) == reserved)
+           pages[count].raw() == pages[0].raw() + bytes(count))
         ++count;
-    return {pages[0], count, reserved};
+    count = pinning_.memory.reserved_alike(pages[0], count);
+    return {pages[0], count, pinning_.memory.reserved(pages[0])};
 }
 
 // The limit is tested where a page joins its chunk, after the chunk before has been mapped

@@ -12,6 +12,7 @@
 #include "type1/accounts.hpp"
 #include "type1/dma.hpp"
 #include "type1/domains.hpp"
+#include "type1/leaving.hpp"
 #include "type1/log.hpp"
 
 namespace pinfold::type1 {
@@ -21,11 +22,12 @@ struct Pinning {
     host::Memory& memory;
     Domains& domains;
     Accounts& accounts;
+    Leaving& leaving;
 };
 
-// Unmaps all of `dma`, and unpins and uncharges what was there; what no domain holds stays pinned
-// (rule U-14). Pages that a driver has pinned stay charged.
-void unpin_all(Dma& dma, Pinning pinning);
+// Unmaps and uncharges all of `dma`, and hands its pages to `leaving`; what no domain holds stays
+// pinned (rule U-14). Pages that a driver has pinned stay charged.
+void take_out(Dma& dma, Pinning pinning);
 
 // How the host's pages lie under a mapping. The first and the last may be covered in part only.
 class PageLayout {

@@ -2,6 +2,10 @@
 // with 4 KiB pages. Numbers in the names are those of the vectors.
 #include <gtest/gtest.h>
 
+#include <latch>
+#include <thread>
+
+#include "base/read_section.hpp"
 #include "bench.hpp"
 
 namespace pinfold::type1 {
@@ -277,6 +281,28 @@ TEST_P(Vectors, v35_and_36_ALL_takes_everything_and_no_range)
         inval);
     EXPECT_EQ(bench.unmap_all(), 6 * p);
     bench.expect_state({});
+}
+
+TEST_P(Vectors, an_unmap_of_many_mappings_waits_for_devices_once)
+{
+    // A thread that has been a reader is waited for until it ends.
+    std::latch known{1};
+    std::latch done{1};
+    std::jthread const device{[&] {
+        {
+            ReadSection const section;
+        }
+        known.count_down();
+        done.wait();
+    }};
+    known.wait();
+    auto const waits = [] { return readers::epoch.load() / readers::kEpoch; };
+    for (std::uint64_t i = 0; i < 20; ++i) EXPECT_TRUE(bench.map(kI + 2 * i * p, v(i % 3), p));
+    auto const before = waits();
+    EXPECT_EQ(bench.unmap_all(), 20 * p);
+    EXPECT_EQ(waits(), before + 1);
+    bench.expect_state({});
+    done.count_down();
 }
 
 TEST_P(VectorsV1, v35_ALL_works_in_version_1_too)
