@@ -16,23 +16,25 @@ struct Nothing {
     std::uint64_t translate(std::uint64_t iova, std::uint64_t) const { return iova; }
 };
 
-// Dependent: the next address depends on the last answer.
-template <class Container>
-void look_up(State& state, Layout const& layout, Asking asking)
+// Dependent: the next address depends on the last answer. A loop for each, so that look-ups are
+// inlined as they are in a device.
+template <class Container, Asking kAsking>
+void look_up(State& state, Layout const& layout)
 {
     auto const& from = asker(filled<Container>(layout));
+    Layout const where = layout;
     Random random;
     std::array<std::uint64_t, 64> hot;
-    for (auto& page : hot) page = layout.page(random());
+    for (auto& page : hot) page = where.page(random());
     std::uint64_t found = 0;
     for (auto _ : state) {
-        switch (asking) {
-            case Asking::anywhere:
-                found = ask(from, layout.page(random()));
-                benchmark::DoNotOptimize(found);
-                break;
-            case Asking::dependent: found = ask(from, layout.page(random(found))); break;
-            case Asking::hot: found = ask(from, hot[random(found) % 64]); break;
+        if constexpr (kAsking == Asking::anywhere) {
+            found = ask(from, where.page(random()));
+            benchmark::DoNotOptimize(found);
+        } else if constexpr (kAsking == Asking::dependent) {
+            found = ask(from, where.page(random(found)));
+        } else {
+            found = ask(from, hot[random(found) % 64]);
         }
     }
     benchmark::DoNotOptimize(found);
@@ -55,20 +57,34 @@ void iovecs(State& state, Layout const& layout)
 constexpr std::pair<Asking, char const*> kAskings[] = {
     {Asking::anywhere, "random"}, {Asking::dependent, "dependent"}, {Asking::hot, "hot"}};
 
+template <class Container>
+void add_askings(std::string const& container, Layout const& layout)
+{
+    std::string const end = " " + layout.name + " " + container;
+    add("random" + end, look_up<Container, Asking::anywhere>, layout);
+    add("dependent" + end, look_up<Container, Asking::dependent>, layout);
+    add("hot" + end, look_up<Container, Asking::hot>, layout);
+}
+
+template <class Container>
+void add_series(std::string const& container, Layout const& layout)
+{
+    std::string const end = "," + container + "," + std::to_string(layout.count);
+    add("translate random" + end, look_up<Container, Asking::anywhere>, layout);
+    add("translate hot" + end, look_up<Container, Asking::hot>, layout);
+}
+
 }  // namespace
 
 void add_look_ups()
 {
     for (auto const& each : kLayouts) {
         if (each.packed) continue;
-        for (auto const& [asking, how] : kAskings) {
-            std::string const what = how + (" " + each.name);
-            add(what + " native", look_up<Native>, each, asking);
-            add(what + " btree_map", look_up<AbslBtree>, each, asking);
-            add(what + " std::map", look_up<StdMap>, each, asking);
-            add(what + " vector", look_up<SortedVector>, each, asking);
-            add(what + " nothing", look_up<Nothing>, each, asking);
-        }
+        add_askings<Native>("native", each);
+        add_askings<AbslBtree>("btree_map", each);
+        add_askings<StdMap>("std::map", each);
+        add_askings<SortedVector>("vector", each);
+        add_askings<Nothing>("nothing", each);
     }
     for (std::string const name : {"16x4G", "packed4K"}) {
         add("iovecs " + name + " native", iovecs<Native>, layout(name));
@@ -110,18 +126,13 @@ void add_look_up_series()
 {
     static std::vector<Layout> layouts;
     layouts.reserve(std::size(kCounts));
-    auto const add_one = [](std::string const& name, auto look, Layout const& each) {
-        std::string const end = "," + name + "," + std::to_string(each.count);
-        add("translate random" + end, look, each, Asking::anywhere);
-        add("translate hot" + end, look, each, Asking::hot);
-    };
     for (std::uint64_t const count : kCounts) {
         Layout const& each =
             layouts.emplace_back(Layout{"of " + std::to_string(count), count, kPageBytes});
-        add_one("native", look_up<Native>, each);
-        add_one("absl::btree_map", look_up<AbslBtree>, each);
-        add_one("std::map", look_up<StdMap>, each);
-        if (count <= kMostInVector) add_one("sorted vector", look_up<SortedVector>, each);
+        add_series<Native>("native", each);
+        add_series<AbslBtree>("absl::btree_map", each);
+        add_series<StdMap>("std::map", each);
+        if (count <= kMostInVector) add_series<SortedVector>("sorted vector", each);
     }
 }
 

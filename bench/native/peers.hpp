@@ -111,7 +111,7 @@ Container const& asker(Container const& container)
     return container;
 }
 template <class Asker>
-std::uint64_t ask(Asker const& asker, std::uint64_t iova)
+[[gnu::always_inline]] inline std::uint64_t ask(Asker const& asker, std::uint64_t iova)
 {
     return asker.translate(iova, 64);
 }
@@ -155,7 +155,7 @@ private:
 };
 
 inline DmaReader const& asker(Native const& native) { return native.reader(); }
-inline std::uint64_t ask(DmaReader const& reader, std::uint64_t iova)
+[[gnu::always_inline]] inline std::uint64_t ask(DmaReader const& reader, std::uint64_t iova)
 {
     return reinterpret_cast<std::uint64_t>(reader.translate(Iova{iova}, 64, Access::read));
 }

@@ -32,7 +32,9 @@ private:
     {
         while (!stop_.load(std::memory_order_relaxed)) {
             turn();
-            running_.store(true, std::memory_order_relaxed);
+            // Once only: what this lies beside in memory is the other thread's.
+            if (!running_.load(std::memory_order_relaxed))
+                running_.store(true, std::memory_order_relaxed);
         }
     }
     std::atomic<bool> stop_{false};
