@@ -66,17 +66,36 @@ void Readers::remove(Reader* reader)
     readers_.remove_if([&](Reader const& each) { return &each == reader; });
 }
 
-// What the writer took away is gone for whoever reads the new time; who has an older one, or none
-// yet but has looked already, is made to show it by the barrier.
+// Whether each reader with plain sections has shown the new time, which says all that is to be
+// known of it. One that was inside since the last wait gets the time for another section or two.
+bool Readers::all_plain_show(std::uint64_t now, Reader const* self) const
+{
+    constexpr unsigned kPauses = 64;
+    unsigned pauses = 0;
+    for (Reader const& reader : readers_) {
+        if (&reader == self || reader.reading_ != Reading::sections) continue;
+        for (;; ++pauses) {
+            std::uint64_t const seen = reader.seen_.load(std::memory_order_acquire);
+            if (seen >= now) break;
+            if (seen < now - kTick || pauses == kPauses) return false;
+            pause_processor();
+        }
+    }
+    return true;
+}
+
+// What the writer took away is gone for whoever has read the new time. Who has an older one, or may
+// have looked already without showing it, is made to show it by the barrier.
 void Readers::wait_for_all(Reader const* self)
 {
-    std::uint64_t const now = epoch_.fetch_add(1, std::memory_order_seq_cst) + 1;
-    if (plain_ != 0) (void)membarrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED);
+    std::uint64_t const now = epoch_.fetch_add(kTick, std::memory_order_seq_cst) + kTick;
+    if (plain_ != 0 && !all_plain_show(now, self))
+        (void)membarrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED);
     for (Reader const& reader : readers_) {
         if (&reader == self) continue;
         for (unsigned steps = 0;;) {
             std::uint64_t const seen = reader.seen_.load(std::memory_order_seq_cst);
-            if (seen == 0 || seen >= now) break;
+            if ((seen & kInside) == 0 || seen >= now) break;
             wait_a_little(steps);
         }
     }

@@ -1,6 +1,6 @@
 // The threads that look things up, and how a writer waits for them. Each has a word of its own in
-// which it says when it looked last; a writer moves the time on and waits until every word says
-// later, or nothing.
+// which it says when it looked last, and whether it is still inside; a writer moves the time on and
+// waits until every word says later, or outside.
 //
 // Own epochs, and neither liburcu's nor those of base/read_section.hpp: those are one registry for
 // the whole process, and a wait is for all threads in it. Here it is for the threads of one map,
@@ -23,8 +23,10 @@ namespace pinfold::native {
 enum class Reading {
     // It polls: what it looked up is good until it calls quiescent(). The cheapest for both.
     polling,
-    // It opens and closes sections, by plain stores; each wait of a writer interrupts the
-    // processors that run the program's threads (membarrier(2), about 10 us if there are any).
+    // It opens and closes sections, by plain stores. A writer that finds it busy waits for its next
+    // section; of one that does not show itself within about a microsecond, or has had no section
+    // since the last wait, it makes sure by interrupting the processors that run the program's
+    // threads (membarrier(2), about 10 us if there are any).
     sections,
     // Sections that cost a locked instruction (about 6 ns), and writers wait for nothing else.
     fenced,
@@ -32,24 +34,30 @@ enum class Reading {
 
 class Readers {
 public:
-    class alignas(64) Reader {
+    // Two lines of its own: processors fetch them in pairs.
+    class alignas(128) Reader {
     public:
         Reading reading() const { return reading_; }
 
         // Polling: nothing is used that was looked up before.
-        void quiescent() { seen_.store(now(), std::memory_order_release); }
+        void quiescent() { seen_.store(now() | kInside, std::memory_order_release); }
         // No writer waits for this thread until it is back. A polling thread is there from the
         // start.
-        void leave() { seen_.store(0, std::memory_order_release); }
+        void leave()
+        {
+            std::uint64_t const seen = seen_.load(std::memory_order_relaxed);
+            seen_.store(seen & ~kInside, std::memory_order_release);
+        }
         void enter()
         {
-            if (reading_ == Reading::sections) {
-                seen_.store(now(), std::memory_order_relaxed);
+            std::uint64_t const inside = now() | kInside;
+            if (reading_ == Reading::sections) [[likely]] {
+                seen_.store(inside, std::memory_order_release);
                 // The writer's membarrier makes this a fence.
                 std::atomic_signal_fence(std::memory_order_seq_cst);
                 return;
             }
-            (void)seen_.exchange(now(), std::memory_order_seq_cst);
+            (void)seen_.exchange(inside, std::memory_order_seq_cst);
 #ifndef __x86_64__
             std::atomic_thread_fence(std::memory_order_seq_cst);
 #endif
@@ -59,7 +67,7 @@ public:
         friend class Readers;
         std::uint64_t now() const { return epoch_->load(std::memory_order_acquire); }
 
-        std::atomic<std::uint64_t> seen_{0};  // 0: uses nothing
+        std::atomic<std::uint64_t> seen_{0};  // a time, and kInside
         std::atomic<std::uint64_t> const* epoch_ = nullptr;
         Reading reading_ = Reading::fenced;
     };
@@ -77,10 +85,15 @@ public:
     }
 
 private:
-    void wait_for_all(Reader const* self);
+    // Of a reader's word; times are multiples of kTick.
+    static constexpr std::uint64_t kInside = 1;
+    static constexpr std::uint64_t kTick = 2;
 
-    alignas(64) std::atomic<std::uint64_t> epoch_{1};
-    alignas(64) std::list<Reader> readers_;
+    void wait_for_all(Reader const* self);
+    bool all_plain_show(std::uint64_t now, Reader const* self) const;
+
+    alignas(128) std::atomic<std::uint64_t> epoch_{kTick};
+    alignas(128) std::list<Reader> readers_;
     std::size_t plain_ = 0;  // of Reading::sections
 };
 
