@@ -1,4 +1,5 @@
-// Units of one size out of chunks of 2 MiB. A unit that readers may still be in is retired, not
+// Units of one size out of chunks of 2 MiB, in huge pages; of the first chunk only some small pages
+// are used, so that small maps stay small. A unit that readers may still be in is retired, not
 // freed: it stays as it is until release(), which the writer calls when those readers are gone.
 // Nothing is allocated to give a unit away: links between free units stand beside them, in the
 // chunk's head.
@@ -65,9 +66,7 @@ public:
             Id const id = retired_.first;
             retired_.first = link(id);
             --retired_.count;
-            link(id) = free_.first;
-            free_.first = id;
-            ++free_.count;
+            give(id);
             --in_use_;
         }
         if (in_use_ == 0 && chunk_count_ > 1) [[unlikely]]
@@ -99,7 +98,11 @@ private:
     static constexpr std::size_t kMostChunks = 1024;
     static constexpr std::size_t kPerChunk = (kChunk - 128) / (kUnit + sizeof(Id));
     static constexpr std::size_t kHead = (64 + kPerChunk * sizeof(Id) + 63) / 64 * 64;
-    static constexpr std::size_t kStep = 65536;  // of the first chunk, that small maps stay small
+    // Of the first chunk: what it grows by, and to. A look-up in what has grown beyond would often
+    // miss the TLB if it lay in small pages.
+    static constexpr std::size_t kStep = 64 * 1024;
+    static constexpr std::size_t kFirst = 256 * 1024;
+    static constexpr std::size_t kInFirst = (kFirst - std::min(kFirst, kHead)) / kUnit;
     static_assert(kPerChunk <= kIndexMask + 1 && kHead + kPerChunk * kUnit <= kChunk);
 
     struct Head {
@@ -112,8 +115,7 @@ private:
         std::uint32_t count = 0;
     };
 
-    // Units are numbered without gaps; ids have some. Number 0 is never handed out, as id 0 is
-    // none.
+    // Units are numbered in the order of the chunks. Number 0 is never handed out, as id 0 is none.
     static Id id_of_number(std::uint64_t number)
     {
         return static_cast<Id>(((number / kPerChunk) << kIndexLg2) | (number % kPerChunk));
@@ -131,7 +133,7 @@ private:
     }
     bool grow()
     {
-        if (chunk_count_ == 1 && first_ready_bytes_ < kChunk) return populate_more_of_the_first();
+        if (chunk_count_ == 1 && first_ready_bytes_ < kFirst) return populate_more_of_the_first();
         if (chunk_count_ == kMostChunks) return false;
         auto* const chunk = static_cast<std::byte*>(memory_.take(kChunk, kChunk));
         if (chunk == nullptr) return false;
@@ -146,18 +148,30 @@ private:
             first_ready_bytes_ = kHead / kStep * kStep;
             return populate_more_of_the_first();
         }
-        ready_ += kPerChunk;
+        keep_fresh_for_later();
+        fresh_ = (chunk_count_ - 1) * kPerChunk;
+        ready_ = fresh_ + kPerChunk;
         return true;
+    }
+    void keep_fresh_for_later()
+    {
+        for (; fresh_ < ready_; ++fresh_) give(id_of_number(fresh_));
+    }
+    void give(Id id)
+    {
+        link(id) = free_.first;
+        free_.first = id;
+        ++free_.count;
     }
     bool populate_more_of_the_first()
     {
-        std::size_t const step = std::min(kStep, kChunk - first_ready_bytes_);
+        std::size_t const step = std::min(kStep, kFirst - first_ready_bytes_);
         if (!memory_.populate(chunks_[0] + first_ready_bytes_, step, Memory::Pages::small))
             return false;
         first_ready_bytes_ += step;
         std::size_t const units =
             (first_ready_bytes_ - std::min(first_ready_bytes_, kHead)) / kUnit;
-        ready_ = std::max<std::uint64_t>(fresh_, std::min(units, kPerChunk));
+        ready_ = std::max<std::uint64_t>(fresh_, std::min(units, kInFirst));
         return true;
     }
 
@@ -167,7 +181,7 @@ private:
         drop_chunks(1);
         free_ = {};
         fresh_ = 1;
-        ready_ = kPerChunk;
+        ready_ = std::max<std::uint64_t>(fresh_, kInFirst);
     }
     void drop_chunks(std::size_t keep)
     {
