@@ -45,21 +45,24 @@ public:
 
     // Where `iova` leads, if all of [iova, iova + size) is there in one piece and grants `access`.
     // nullptr: it is not; segments() tells what is. size 0 is nowhere.
-    std::byte* translate(Iova iova, std::uint64_t size, Access access) const
+    [[gnu::always_inline]] std::byte* translate(Iova iova, std::uint64_t size, Access access) const
     {
-        auto const [entry, last] = index_->span(iova);
-        if (entry.allows(access) && size - 1 <= last.raw() - iova.raw()) [[likely]]
-            return at(entry, iova);
-        return translate_pieces(iova, size, access);
+        return index_->span(
+            iova, [&](native::Entry entry, std::uint64_t last) __attribute__((always_inline)) {
+                if (is_one_piece(entry, last, iova, size, access)) [[likely]]
+                    return at(entry, iova);
+                return translate_pieces(iova, size, access);
+            });
     }
 
     // The pieces behind [iova, iova + size), merged where they are contiguous here; size 0 has
     // none.
-    DmaSegments segments(Iova iova, std::uint64_t size, Access access, std::span<iovec> into) const
+    [[gnu::always_inline]] DmaSegments segments(Iova iova, std::uint64_t size, Access access,
+                                                std::span<iovec> into) const
     {
         auto const [entry, last] = index_->span(iova);
-        bool const one = entry.allows(access) && size - 1 <= last.raw() - iova.raw();
-        if (!one || into.empty()) return several_segments(iova, size, access, into);
+        if (!is_one_piece(entry, last.raw(), iova, size, access) || into.empty()) [[unlikely]]
+            return several_segments(iova, size, access, into);
         into[0] = {at(entry, iova), size};
         return {.count = 1, .bytes = size, .fault = {}};
     }
@@ -90,6 +93,12 @@ private:
     {
     }
 
+    // `entry` holds up to `last`. A size of 0 is no piece.
+    static bool is_one_piece(native::Entry entry, std::uint64_t last, Iova iova, std::uint64_t size,
+                             Access access)
+    {
+        return entry.allows(access) && size - 1 <= last - iova.raw();
+    }
     static std::byte* at(native::Entry entry, Iova iova)
     {
         return reinterpret_cast<std::byte*>(entry.paddr(iova).raw());

@@ -36,9 +36,9 @@ public:
         return Entry{static_cast<std::uint64_t>(prot) | kLeaf | kNoMemory};
     }
     template <class Node>
-    static Entry node(Node const* node, Bits kind)
+    static Entry of(Node const* node)
     {
-        return Entry{reinterpret_cast<std::uintptr_t>(node) | kind};
+        return Entry{reinterpret_cast<std::uintptr_t>(node) | Node::kKind};
     }
 
     constexpr std::uint64_t raw() const { return raw_; }
@@ -48,10 +48,11 @@ public:
     constexpr bool segments() const { return (raw_ & kSegments) != 0; }
     // A translation or nothing: the walk is over.
     constexpr bool final() const { return (raw_ & (kTable | kSegments)) == 0; }
+    // REQUIRES: it is a node, of the kind of Node. A difference is part of the next load's address.
     template <class Node>
     Node* node() const
     {
-        return reinterpret_cast<Node*>(raw_ & ~std::uint64_t{63});
+        return reinterpret_cast<Node*>(raw_ - Node::kKind);
     }
 
     constexpr Prot prot() const { return static_cast<Prot>(raw_ & kRights); }

@@ -51,13 +51,20 @@ public:
     BasicIndex& operator=(BasicIndex const&) = delete;
 
     // What translates `iova`: a leaf, or the empty entry.
-    Entry entry(Iova iova) const { return look<false>(iova).entry; }
+    Entry entry(Iova iova) const { return look<false>(iova, AsPlace{}).entry; }
     // The same, and the last address up to which it certainly holds: that of a slot or a segment.
     struct Span {
         Entry entry;
         Iova last;
     };
-    Span span(Iova iova) const;
+    Span span(Iova iova) const
+    {
+        return span(iova, [](Entry entry, std::uint64_t last) { return Span{entry, Iova{last}}; });
+    }
+    // The same, handed to found(entry, last), which is inlined at each end of the walk; returns
+    // what it does.
+    template <class Found>
+    auto span(Iova iova, Found const& found) const;
     // Shows what translates `range`, span by span, in ascending order, until `visit` says false:
     // visit(entry, first, last). What is not mapped is shown too, as the empty entry, with any last
     // address of the range.
@@ -68,7 +75,7 @@ public:
     // The first mapping that touches `range`, for the writer. 0: none.
     Id first_in(IovaRange range) const;
     // For the writer. 0: not mapped.
-    Id id_at(Iova iova) const { return look<true>(iova).id; }
+    Id id_at(Iova iova) const { return look<true>(iova, AsPlace{}).id; }
     Mapping mapping(Id id) const { return mapping_of(record(id)); }
     // Two words of the caller's for each mapping; 0 at first.
     using Tag = std::array<std::uint64_t, 2>;
@@ -162,14 +169,19 @@ private:
     static Mapping mapping_of(Record const& record);
     Record& record(Id id) const { return *reinterpret_cast<Record*>(records_.at(id)); }
 
-    template <bool kWithId>
-    Place look(Iova iova) const;
+    // What a walk ends with is handed to found(entry, id, last).
+    struct AsPlace {
+        Place operator()(Entry entry, Id id, std::uint64_t last) const { return {entry, id, last}; }
+    };
+    template <bool kWithId, class Found>
+    auto look(Iova iova, Found const& found) const;
     template <bool kWithId>
     Place look_high(std::uint64_t raw) const;
-    template <bool kWithId, unsigned kLevel>
-    Place look_in(TableAt<kLevel> const& table, std::uint64_t raw) const;
-    template <bool kWithId, unsigned kLevel>
-    Place look_in_segments(SegmentsAt<kLevel> const& node, std::uint64_t raw) const;
+    template <bool kWithId, unsigned kLevel, class Found>
+    auto look_in(TableAt<kLevel> const& table, std::uint64_t raw, Found const& found) const;
+    template <bool kWithId, unsigned kLevel, class Found>
+    auto look_in_segments(SegmentsAt<kLevel> const& node, std::uint64_t raw,
+                          Found const& found) const;
 
     std::uint64_t root_bytes() const;
     bool reserve(IovaRange range);
@@ -248,15 +260,17 @@ private:
     std::array<std::uint64_t, 64> sizes_{};
 };
 
-// Inlined into the device's loop as a whole, but for the windows above the lowest.
+// Inlined into the device's loop as a whole, but for the windows above the lowest. Each way out of
+// the walk goes on by itself in `found`, so that what it knows of its level is a constant there.
 template <class S>
-template <bool kWithId>
-[[gnu::always_inline]] inline auto BasicIndex<S>::look(Iova iova) const -> Place
+template <bool kWithId, class Found>
+[[gnu::always_inline]] inline auto BasicIndex<S>::look(Iova iova, Found const& found) const
 {
     std::uint64_t const raw = iova.raw();
     if (raw >> kSlotLg2<3> == 0) [[likely]]
-        return look_in<kWithId, 2>(*root_, raw);
-    return look_high<kWithId>(raw);
+        return look_in<kWithId, 2>(*root_, raw, found);
+    Place const place = look_high<kWithId>(raw);
+    return found(place.entry, place.id, place.last);
 }
 
 template <class S>
@@ -264,33 +278,35 @@ template <bool kWithId>
 [[gnu::noinline, gnu::cold]] auto BasicIndex<S>::look_high(std::uint64_t raw) const -> Place
 {
     if (top_ == nullptr) return {};
-    return look_in<kWithId, 3>(*top_, raw);
+    return look_in<kWithId, 3>(*top_, raw, AsPlace{});
 }
 
 template <class S>
-template <bool kWithId, unsigned kLevel>
+template <bool kWithId, unsigned kLevel, class Found>
 [[gnu::always_inline]] inline auto BasicIndex<S>::look_in(TableAt<kLevel> const& table,
-                                                          std::uint64_t raw) const -> Place
+                                                          std::uint64_t raw,
+                                                          Found const& found) const
 {
     std::size_t const slot = (raw >> kSlotLg2<kLevel>)&(TableAt<kLevel>::kSlots - 1);
     Entry const entry = table.at(slot);
     if constexpr (kLevel > 0) {
-        if (!entry.final()) {
-            if (entry.table())
-                return look_in<kWithId, kLevel - 1>(*entry.node<TableAt<kLevel - 1>>(), raw);
-            if constexpr (S::kLanes[kLevel] != 0) {
-                return look_in_segments<kWithId, kLevel>(*entry.node<SegmentsAt<kLevel>>(), raw);
-            }
+        if (entry.table())
+            return look_in<kWithId, kLevel - 1>(*entry.node<TableAt<kLevel - 1>>(), raw, found);
+        if constexpr (S::kLanes[kLevel] != 0) {
+            if (entry.segments())
+                return look_in_segments<kWithId, kLevel>(*entry.node<SegmentsAt<kLevel>>(), raw,
+                                                         found);
         }
     }
-    if constexpr (!kWithId) return {entry, 0, raw | low_mask<kLevel>()};
-    return entry.empty() ? Place{} : Place{entry, table.id(slot), raw | low_mask<kLevel>()};
+    Id const id = kWithId && !entry.empty() ? table.id(slot) : 0;
+    return found(entry, id, raw | low_mask<kLevel>());
 }
 
 template <class S>
-template <bool kWithId, unsigned kLevel>
+template <bool kWithId, unsigned kLevel, class Found>
 [[gnu::always_inline]] inline auto BasicIndex<S>::look_in_segments(SegmentsAt<kLevel> const& node,
-                                                                   std::uint64_t raw) const -> Place
+                                                                   std::uint64_t raw,
+                                                                   Found const& found) const
 {
     using Page = decltype(SegmentsAt<kLevel>::kFree);
     std::uint64_t const block = raw & ~low_mask<kLevel>();
@@ -299,18 +315,19 @@ template <bool kWithId, unsigned kLevel>
         if (node.first[lane].load(std::memory_order_acquire) > page) continue;
         std::uint64_t const last = node.last[lane].load(std::memory_order_relaxed);
         if (page > last) continue;
-        return {Entry{node.entries[lane].load(std::memory_order_relaxed)},
-                kWithId ? node.ids[lane].load(std::memory_order_acquire) : 0,
-                block + ((last + 1) << kPageLg2) - 1};
+        return found(Entry{node.entries[lane].load(std::memory_order_relaxed)},
+                     kWithId ? node.ids[lane].load(std::memory_order_acquire) : 0,
+                     block + ((last + 1) << kPageLg2) - 1);
     }
-    return {};
+    return found(Entry{}, 0, raw);
 }
 
 template <class S>
-[[gnu::always_inline]] inline auto BasicIndex<S>::span(Iova iova) const -> Span
+template <class Found>
+[[gnu::always_inline]] inline auto BasicIndex<S>::span(Iova iova, Found const& found) const
 {
-    Place const place = look<false>(iova);
-    return {place.entry, Iova{place.last}};
+    return look<false>(iova, [&](Entry entry, Id, std::uint64_t last)
+                                 __attribute__((always_inline)) { return found(entry, last); });
 }
 
 template <class S>
@@ -359,7 +376,7 @@ inline bool BasicIndex<S>::visit_in(TableAt<kLevel> const& table, std::uint64_t 
             } else if constexpr (S::kLanes[kLevel] != 0) {
                 auto const& node = *entry.node<SegmentsAt<kLevel>>();
                 for (std::uint64_t at = first;; ++at) {
-                    Place const place = look_in_segments<false, kLevel>(node, at);
+                    Place const place = look_in_segments<false, kLevel>(node, at, AsPlace{});
                     std::uint64_t const end =
                         place.entry.empty() ? slot_last : std::min(slot_last, place.last);
                     if (!visit(place.entry, at, end)) return false;

@@ -171,12 +171,12 @@ Entry BasicIndex<S>::build(Pieces const& pieces)
                 node->entries[lane].store(piece.entry.raw(), std::memory_order_relaxed);
                 node->ids[lane].store(piece.id, std::memory_order_relaxed);
             }
-            return Entry::node(node, Entry::kSegments);
+            return Entry::of(node);
         }
     }
     auto* const table = take_table<kLevel - 1>();
     for (Piece const& piece : pieces) put_in<kLevel - 1>(*table, piece);
-    return Entry::node(table, Entry::kTable);
+    return Entry::of(table);
 }
 
 // `block` is any address in the block of the slot.

@@ -37,7 +37,7 @@ Result<std::unique_ptr<BasicIndex<S>>> BasicIndex<S>::create(unsigned width, Mem
     if (width <= kSlotLg2<3>) return index;
     index->top_ = static_cast<Top*>(memory.take(sizeof(Top), alignof(Top)));
     if (index->top_ == nullptr) return fail(Errno::nomem);
-    index->template set<3>(*index->top_, 0, Entry::node(index->root_, Entry::kTable));
+    index->template set<3>(*index->top_, 0, Entry::of(index->root_));
     return index;
 }
 

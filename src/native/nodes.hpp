@@ -17,6 +17,7 @@ namespace pinfold::native {
 // A table: entries where a walk needs them, the mappings' ids beside. All zero when it is new.
 template <unsigned kLg2>
 struct alignas(64) Table {
+    static constexpr auto kKind = Entry::kTable;
     static constexpr std::size_t kSlots = std::size_t{1} << kLg2;
     static constexpr std::size_t kGroup = std::min<std::size_t>(kSlots, 512);
 
@@ -35,6 +36,7 @@ struct alignas(64) Table {
 // What is mapped in the block of one slot when it is little: up to kLanes pieces in one cache line.
 template <class Page, unsigned kLanes>
 struct alignas(64) Segments {
+    static constexpr auto kKind = Entry::kSegments;
     static constexpr Page kFree = std::numeric_limits<Page>::max();
 
     // In pages from the block's start, both inclusive. A lane is taken away by its `first`.
