@@ -39,7 +39,7 @@ void mark_dirty_pages(State& state, std::uint64_t size)
     log.mark_all();
     Random random;
     for (auto _ : state) {
-        Iova const iova{kGiB + random() % (kLoggedPages - 16) * kPageBytes};
+        Iova const iova{kGiB + random.below(kLoggedPages - 16) * kPageBytes};
         benchmark::DoNotOptimize(reader.translate(iova, size, Access::write));
         reader.mark_dirty(iova, size);
     }
@@ -69,7 +69,7 @@ void mark_atomically(State& state)
     static std::vector<std::atomic<std::uint64_t>> bits(kLoggedPages / 64);
     Random random;
     for (auto _ : state) {
-        std::uint64_t const page = random() % kLoggedPages;
+        std::uint64_t const page = random.below(kLoggedPages);
         (void)bits[page / 64].fetch_or(std::uint64_t{1} << (page % 64), std::memory_order_relaxed);
     }
 }
@@ -79,7 +79,7 @@ void mark_one_percent(unsigned percent, Mark mark)
 {
     Random random;
     for (std::uint64_t page = 0; percent == 1 && page < kLoggedPages / 100; ++page)
-        mark(random() % kLoggedPages);
+        mark(random.below(kLoggedPages));
 }
 
 void harvest(State& state, unsigned percent)

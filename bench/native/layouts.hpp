@@ -75,6 +75,8 @@ public:
         state_ = (state_ + depends_on) * 6364136223846793005 + 1442695040888963407;
         return state_ ^ (state_ >> 29);
     }
+    // Below `end`, which has at most 32 bits.
+    std::uint64_t below(std::uint64_t end) { return ((*this)() >> 32) * end >> 32; }
 
 private:
     std::uint64_t state_;

@@ -8,20 +8,32 @@ namespace pinfold::native {
 Result<std::unique_ptr<DirtyLog>> DirtyLog::create(Memory& memory)
 {
     std::unique_ptr<DirtyLog> log{new DirtyLog{memory}};
-    log->lowest_ = static_cast<Blocks*>(memory.take(sizeof(Blocks), alignof(Blocks)));
-    log->windows_ = static_cast<Windows*>(memory.take(sizeof(Windows), alignof(Windows)));
-    if (log->lowest_ == nullptr || log->windows_ == nullptr) return fail(Errno::nomem);
+    for (Side& side : log->sides_)
+        if (!log->take_side(side)) return fail(Errno::nomem);
+    log->active_lowest_.store(log->sides_[0].lowest, std::memory_order_relaxed);
     return log;
 }
 
 DirtyLog::~DirtyLog()
 {
-    if (lowest_ != nullptr) memory_.give_back(lowest_, sizeof(Blocks));
-    if (windows_ == nullptr) return;
-    for (auto const& window : *windows_)
-        if (Blocks* const blocks = window.load(std::memory_order_relaxed))
-            memory_.give_back(blocks, sizeof(Blocks));
-    memory_.give_back(windows_, sizeof(Windows));
+    for (Side const& side : sides_) drop_side(side);
+}
+
+bool DirtyLog::take_side(Side& side)
+{
+    side.lowest = static_cast<Halves*>(memory_.take(sizeof(Halves), alignof(Halves)));
+    side.windows = static_cast<Windows*>(memory_.take(sizeof(Windows), alignof(Windows)));
+    return side.lowest != nullptr && side.windows != nullptr;
+}
+
+void DirtyLog::drop_side(Side const& side)
+{
+    if (side.lowest != nullptr) memory_.give_back(side.lowest, sizeof(Halves));
+    if (side.windows == nullptr) return;
+    for (auto const& window : *side.windows)
+        if (Halves* const halves = window.load(std::memory_order_relaxed))
+            memory_.give_back(halves, sizeof(Halves));
+    memory_.give_back(side.windows, sizeof(Windows));
 }
 
 Result<> DirtyLog::cover(IovaRange range)
@@ -36,29 +48,60 @@ Result<> DirtyLog::cover(IovaRange range)
 
 Result<> DirtyLog::cover_block(std::uint64_t raw)
 {
-    if (block_at(raw) != nullptr) return {};
-    Blocks* blocks = lowest_;
-    if (raw >> kWindowLg2 != 0) {
-        auto& window = (*windows_)[raw >> kWindowLg2];
-        blocks = window.load(std::memory_order_relaxed);
-        if (blocks == nullptr) {
-            blocks = static_cast<Blocks*>(memory_.take(sizeof(Blocks), alignof(Blocks)));
-            if (blocks == nullptr) return fail(Errno::nomem);
-            window.store(blocks, std::memory_order_release);
-        }
-    }
+    std::array<Halves*, 2> const halves{TRY(window_of(sides_[0], raw)),
+                                        TRY(window_of(sides_[1], raw))};
+    std::size_t const number = (raw >> kBlockLg2) % halves[0]->size();
+    if ((*halves[0])[number].load(std::memory_order_relaxed) != nullptr) return {};
     if (!arena_.ensure(1)) return fail(Errno::nomem);
-    auto* const block = reinterpret_cast<Block*>(arena_.at(arena_.take()));
-    (*blocks)[(raw >> kBlockLg2) % blocks->size()].store(block, std::memory_order_release);
+    auto& block = *reinterpret_cast<Block*>(arena_.at(arena_.take()));
+    for (std::size_t side = 0; side < 2; ++side)
+        (*halves[side])[number].store(&block[side], std::memory_order_release);
     return {};
 }
 
-void DirtyLog::mark_words(Iova iova, Iova last)
+// What has the halves of all blocks around `raw`.
+auto DirtyLog::window_of(Side& side, std::uint64_t raw) -> Result<Halves*>
 {
-    for (Iova at = iova;;) {
-        Iova const end{at.raw() | ((std::uint64_t{1} << kWordLg2) - 1)};
-        mark(at, std::min(end, last));
-        if (end >= last) return;
+    if (raw >> kWindowLg2 == 0) return side.lowest;
+    auto& window = (*side.windows)[raw >> kWindowLg2];
+    if (Halves* const known = window.load(std::memory_order_relaxed)) return known;
+    auto* const halves = static_cast<Halves*>(memory_.take(sizeof(Halves), alignof(Halves)));
+    if (halves == nullptr) return fail(Errno::nomem);
+    window.store(halves, std::memory_order_release);
+    return halves;
+}
+
+auto DirtyLog::half_at(Side const& side, std::uint64_t raw) -> Half*
+{
+    Halves const* const halves =
+        raw >> kWindowLg2 == 0 ? side.lowest
+                               : (*side.windows)[raw >> kWindowLg2].load(std::memory_order_acquire);
+    if (halves == nullptr) return nullptr;
+    return (*halves)[(raw >> kBlockLg2) % halves->size()].load(std::memory_order_acquire);
+}
+
+void DirtyLog::set_the_clear(Half& half, std::size_t word, std::uint64_t bits)
+{
+    std::uint64_t const there = std::atomic_ref{half.bits[word]}.load(std::memory_order_relaxed);
+    if ((there & bits) != bits) set(half, word, bits);
+}
+
+void DirtyLog::set_both(Half& half, std::size_t word, std::uint64_t low, std::uint64_t high)
+{
+    set_the_clear(half, word, low);
+    if (high != 0) set_the_clear(half, word + 1, high);
+}
+
+// Word by word, in whatever block and window.
+void DirtyLog::mark_far(Iova iova, Iova last)
+{
+    Side const& side = sides_[active_.load(std::memory_order_acquire)];
+    for (std::uint64_t at = iova.raw();;) {
+        std::uint64_t const end = std::min(last.raw(), at | ((std::uint64_t{1} << kWordLg2) - 1));
+        std::uint64_t const ones = ~std::uint64_t{0} >> (63 - ((end >> 12) - (at >> 12)));
+        if (Half* const half = half_at(side, at))
+            set_the_clear(*half, (at >> kWordLg2) % kWordsInBlock, ones << ((at >> 12) % 64));
+        if (end == last.raw()) return;
         at = end + 1;
     }
 }
@@ -110,19 +153,20 @@ struct DirtyLog::Taking {
 void DirtyLog::harvest(IovaRange range, std::span<std::uint64_t> into, FunctionRef<void()> wait)
 {
     unsigned const active = active_.load(std::memory_order_relaxed);
-    take(1 - active, range, into);
+    take(sides_[1 - active], range, into);
     active_.store(1 - active, std::memory_order_release);
+    active_lowest_.store(sides_[1 - active].lowest, std::memory_order_release);
     wait();
-    take(active, range, into);
+    take(sides_[active], range, into);
 }
 
-void DirtyLog::take(unsigned half, IovaRange range, std::span<std::uint64_t> into)
+void DirtyLog::take(Side const& side, IovaRange range, std::span<std::uint64_t> into)
 {
     for (std::uint64_t at = range.start.raw();;) {
         std::uint64_t const end =
             std::min(range.last.raw(), at | ((std::uint64_t{1} << kBlockLg2) - 1));
-        if (Block* const block = block_at(at))
-            take_block(block->halves[half], {{Iova{at}, Iova{end}}, range.start, into});
+        if (Half* const half = half_at(side, at))
+            take_block(*half, {{Iova{at}, Iova{end}}, range.start, into});
         if (end == range.last.raw()) return;
         at = end + 1;
     }
@@ -130,8 +174,13 @@ void DirtyLog::take(unsigned half, IovaRange range, std::span<std::uint64_t> int
 
 void DirtyLog::take_block(Half& half, Taking const& taking)
 {
+    std::uint64_t any = 0;
+    for (std::uint64_t const word : half.summary) any |= word;
+    if (any == 0) return;
+    constexpr int kMany = 16;  // of 64 groups: then it is quicker to move all of them
     for (std::size_t word = 0; word < half.summary.size(); ++word) {
-        if (half.summary[word] == ~std::uint64_t{0} && take_64_groups(half, word, taking)) continue;
+        if (std::popcount(half.summary[word]) >= kMany && take_64_groups(half, word, taking))
+            continue;
         for (std::uint64_t rest = half.summary[word]; rest != 0; rest &= rest - 1)
             take_group(half, word * 64 + static_cast<unsigned>(std::countr_zero(rest)), taking);
     }
@@ -143,11 +192,8 @@ bool DirtyLog::take_64_groups(Half& half, std::size_t word, Taking const& taking
     constexpr std::size_t kWords = 64 * kWordsInGroup;
     std::uint64_t const start = taking.block() + (std::uint64_t{word} * kWords << kWordLg2);
     if (!taking.whole_words(start, std::uint64_t{kWords} << kWordLg2)) return false;
-    std::uint64_t* __restrict const bits = &half.bits[word * kWords];
-    std::uint64_t* __restrict const into =
-        &taking.into[(start - taking.range_start.raw()) >> kWordLg2];
-    for (std::size_t each = 0; each < kWords; ++each) into[each] |= bits[each];
-    std::fill_n(bits, kWords, 0);
+    move_words_(&half.bits[word * kWords],
+                &taking.into[(start - taking.range_start.raw()) >> kWordLg2], kWords);
     half.summary[word] = 0;
     return true;
 }

@@ -18,6 +18,7 @@
 #include "base/range.hpp"
 #include "base/result.hpp"
 #include "native/arena.hpp"
+#include "native/dirty_words.hpp"
 #include "native/memory.hpp"
 
 namespace pinfold::native {
@@ -50,69 +51,99 @@ private:
     static constexpr std::size_t kWordsInBlock = std::size_t{1} << (kBlockLg2 - kWordLg2);
     static constexpr std::size_t kWordsInGroup = std::size_t{1} << (kGroupLg2 - kWordLg2);
 
-    struct Half {
-        std::array<std::uint64_t, kWordsInBlock> bits;
+    struct alignas(64) Half {
         std::array<std::uint64_t, kWordsInBlock / kWordsInGroup / 64> summary;
+        std::array<std::uint64_t, kWordsInBlock> bits;
+        // Never set: what follows the last word may be looked at as if it were one.
+        std::uint64_t behind;
+        // Not all in the same sets of a cache: a harvest reads the summaries of many blocks.
+        std::array<std::byte, 56> skew;
     };
-    // Not all in the same sets of a cache: a harvest reads the summaries of many blocks.
-    struct alignas(64) Block {
-        std::array<Half, 2> halves;
-        std::array<std::byte, 64> skew;
+    using Block = std::array<Half, 2>;
+    // For each block its half, of one of both sides.
+    using Halves = std::array<std::atomic<Half*>, std::size_t{1} << (kWindowLg2 - kBlockLg2)>;
+    using Windows = std::array<std::atomic<Halves*>, std::size_t{1} << (64 - kWindowLg2)>;
+    struct Side {
+        Halves* lowest = nullptr;
+        Windows* windows = nullptr;
     };
-    using Blocks = std::array<std::atomic<Block*>, std::size_t{1} << (kWindowLg2 - kBlockLg2)>;
-    using Windows = std::array<std::atomic<Blocks*>, std::size_t{1} << (64 - kWindowLg2)>;
     struct Taking;
 
     explicit DirtyLog(Memory& memory) : memory_{memory}, arena_{memory} {}
 
-    Block* block_at(std::uint64_t raw) const
+    Half* lowest_half_at(std::uint64_t raw) const
     {
-        Blocks const* blocks = lowest_;
-        if (raw >> kWindowLg2 != 0) [[unlikely]]
-            blocks = (*windows_)[raw >> kWindowLg2].load(std::memory_order_acquire);
-        if (blocks == nullptr) [[unlikely]]
-            return nullptr;
-        return (*blocks)[(raw >> kBlockLg2) % blocks->size()].load(std::memory_order_acquire);
+        Halves const& halves = *active_lowest_.load(std::memory_order_acquire);
+        return halves[raw >> kBlockLg2].load(std::memory_order_acquire);
     }
+    static Half* half_at(Side const& side, std::uint64_t raw);
     Result<> cover_block(std::uint64_t raw);
-    void mark_words(Iova iova, Iova last);
-    static void mark_word(Half& half, std::size_t word, std::uint64_t bits);
-    void take(unsigned half, IovaRange range, std::span<std::uint64_t> into);
-    static void take_block(Half& half, Taking const& taking);
-    static bool take_64_groups(Half& half, std::size_t word, Taking const& taking);
+    Result<Halves*> window_of(Side& side, std::uint64_t raw);
+    bool take_side(Side& side);
+    void drop_side(Side const& side);
+    void mark_pages(Iova iova, Iova last);
+    void mark_far(Iova iova, Iova last);
+    static void set_both(Half& half, std::size_t word, std::uint64_t low, std::uint64_t high);
+    static void set_the_clear(Half& half, std::size_t word, std::uint64_t bits);
+    static void set(Half& half, std::size_t word, std::uint64_t bits);
+    void take(Side const& side, IovaRange range, std::span<std::uint64_t> into);
+    void take_block(Half& half, Taking const& taking);
+    bool take_64_groups(Half& half, std::size_t word, Taking const& taking);
     static void take_group(Half& half, std::size_t group, Taking const& taking);
 
+    std::atomic<Halves*> active_lowest_{nullptr};  // of the side that devices write
+    std::atomic<unsigned> active_{0};
+    std::array<Side, 2> sides_;
+    MoveWords const move_words_ = moves_of_words().back();
     Memory& memory_;
-    std::atomic<unsigned> active_{0};  // the half that devices write
-    Blocks* lowest_ = nullptr;
-    Windows* windows_ = nullptr;
     Arena<sizeof(Block)> arena_;
 };
 
-inline void DirtyLog::mark_word(Half& half, std::size_t word, std::uint64_t bits)
+[[gnu::always_inline]] inline void DirtyLog::set(Half& half, std::size_t word, std::uint64_t bits)
 {
-    std::atomic_ref<std::uint64_t> const here{half.bits[word]};
-    if ((here.load(std::memory_order_relaxed) & bits) == bits) return;
-    (void)here.fetch_or(bits, std::memory_order_relaxed);
+    (void)std::atomic_ref{half.bits[word]}.fetch_or(bits, std::memory_order_relaxed);
     std::size_t const group = word / kWordsInGroup;
     std::uint64_t const bit = std::uint64_t{1} << (group % 64);
-    std::atomic_ref<std::uint64_t> const summary{half.summary[group / 64]};
-    if ((summary.load(std::memory_order_relaxed) & bit) == 0)
+    std::atomic_ref const summary{half.summary[group / 64]};
+    if ((summary.load(std::memory_order_relaxed) & bit) == 0) [[unlikely]]
         (void)summary.fetch_or(bit, std::memory_order_relaxed);
 }
 
-// 64 pages that lie together are one word, as nearly always.
-inline void DirtyLog::mark(Iova iova, Iova last)
+// One page, as most often.
+[[gnu::always_inline]] inline void DirtyLog::mark(Iova iova, Iova last)
 {
-    if ((iova.raw() ^ last.raw()) >> kWordLg2 != 0) [[unlikely]]
-        return mark_words(iova, last);
-    unsigned const first_bit = (iova.raw() >> 12) % 64;
-    unsigned const last_bit = (last.raw() >> 12) % 64;
-    std::uint64_t const bits =
-        (~std::uint64_t{0} >> (63 - last_bit)) & (~std::uint64_t{0} << first_bit);
-    unsigned const active = active_.load(std::memory_order_acquire);
-    if (Block* const block = block_at(iova.raw())) [[likely]]
-        mark_word(block->halves[active], (iova.raw() >> kWordLg2) % kWordsInBlock, bits);
+    std::uint64_t const raw = iova.raw();
+    if ((raw ^ last.raw()) >> 12 != 0 || raw >> kWindowLg2 != 0) return mark_pages(iova, last);
+    Half* const half = lowest_half_at(raw);
+    if (half == nullptr) [[unlikely]]
+        return;
+    std::size_t const word = (raw >> kWordLg2) % kWordsInBlock;
+    std::uint64_t const bit = std::uint64_t{1} << ((raw >> 12) % 64);
+    std::uint64_t const set_bits =
+        std::atomic_ref{half->bits[word]}.load(std::memory_order_relaxed);
+    if ((set_bits & bit) == 0) set(*half, word, bit);
+}
+
+// Up to 64 pages of one block lie in a word and the next. Where all are dirty already there is but
+// one branch, wherever they begin.
+[[gnu::always_inline]] inline void DirtyLog::mark_pages(Iova iova, Iova last)
+{
+    std::uint64_t const raw = iova.raw();
+    std::uint64_t const more = (last.raw() >> 12) - (raw >> 12);
+    if (((raw ^ last.raw()) >> kBlockLg2 | raw >> kWindowLg2 | more >> 6) != 0) [[unlikely]]
+        return mark_far(iova, last);
+    Half* const half = lowest_half_at(raw);
+    if (half == nullptr) [[unlikely]]
+        return;
+    unsigned const shift = (raw >> 12) % 64;
+    std::uint64_t const ones = ~std::uint64_t{0} >> (63 - more);
+    std::uint64_t const low = ones << shift;
+    std::uint64_t const high = ones >> 1 >> (63 - shift);
+    std::size_t const word = (raw >> kWordLg2) % kWordsInBlock;
+    std::uint64_t* const bits = half->bits.data() + word;
+    std::uint64_t const clear = (low & ~std::atomic_ref{bits[0]}.load(std::memory_order_relaxed)) |
+                                (high & ~std::atomic_ref{bits[1]}.load(std::memory_order_relaxed));
+    if (clear != 0) set_both(*half, word, low, high);
 }
 
 }  // namespace pinfold::native

@@ -74,7 +74,7 @@ public:
 
     // The device has written, or is about to, [iova, iova + size), in this section. Nothing if no
     // log is kept or size is 0. REQUIRES: iova + size does not wrap; translate() has said so.
-    void mark_dirty(Iova iova, std::uint64_t size) const
+    [[gnu::always_inline]] void mark_dirty(Iova iova, std::uint64_t size) const
     {
         native::DirtyLog* const log = map_->log_.load(std::memory_order_acquire);
         if (log != nullptr && size != 0) log->mark(iova, Iova{iova.raw() + (size - 1)});

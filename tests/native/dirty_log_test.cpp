@@ -91,6 +91,26 @@ TEST_F(DirtyLogTest, much_that_is_dirty_is_harvested_to_the_page)
     }
 }
 
+TEST(DirtyWords, move_by_any_width_and_are_added_to_what_is_there)
+{
+    constexpr std::size_t kWords = 512;
+    for (MoveWords const move : moves_of_words()) {
+        std::mt19937_64 random{1};
+        std::vector<std::uint64_t> from(kWords + 1), into(kWords + 1);
+        for (std::size_t word = 0; word <= kWords; ++word) {
+            from[word] = random();
+            into[word] = random();
+        }
+        auto expected = into;
+        for (std::size_t word = 0; word < kWords; ++word) expected[word] |= from[word];
+        std::uint64_t const behind = from.back();
+        move(from.data(), into.data(), kWords);
+        EXPECT_EQ(into, expected);
+        EXPECT_EQ(from.back(), behind);
+        EXPECT_TRUE(std::all_of(from.begin(), from.end() - 1, [](auto word) { return word == 0; }));
+    }
+}
+
 TEST_F(DirtyLogTest, random_marks_and_harvests_agree_with_a_set)
 {
     std::uint64_t const seed = std::random_device{}();
