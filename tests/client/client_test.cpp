@@ -218,6 +218,13 @@ TEST_P(Client, a_device_that_is_removed_asks_to_be_closed_and_is_gone_then)
     EXPECT_EQ(ran.status, 0) << ran.out << ran.err;
 }
 
+TEST_P(Client, nothing_arrives_after_a_reset_that_came_while_threads_had_the_device_copy)
+{
+    bring(std::filesystem::path{PINFOLD_CLIENT_DIR} / "reset_client");
+    auto const ran = run_pinfold("--device ioat,bdf=0000:00:04.0", "./reset_client");
+    EXPECT_EQ(ran.status, 0) << ran.out << ran.err;
+}
+
 TEST_P(Client, a_device_from_a_shared_object_is_one_like_any_other)
 {
     bring(std::filesystem::path{PINFOLD_BUILD_DIR} / "examples/checksum_device.so");

@@ -4,6 +4,7 @@
 #include <memory>
 #include <random>
 
+#include "devices/busy.hpp"
 #include "devices/ioat/model.hpp"
 #include "pci/function.hpp"
 #include "pci/support.hpp"
@@ -365,6 +366,34 @@ TEST(IoatSettings, are_named_with_what_is_allowed_when_they_are_wrong)
     EXPECT_EQ(said({{"speed", "1"}}),
               "ioat: there is no setting 'speed'; there are version and xfercap");
     EXPECT_EQ(said({{"xfercap", "12"}, {"xfercap", "12"}}), "ioat: xfercap is given twice");
+}
+
+// By the function and by the channel; threads go on telling it of more to copy, and reading it.
+TEST_F(IoatTest, nothing_happens_after_a_reset_that_came_while_it_copied)
+{
+    constexpr std::uint8_t kChannelReset = 0x20;
+    constexpr std::uint32_t kBytes = 64;
+    describe(0, {kBytes, 0, page(8), page(2), ring(0)});
+    std::atomic<std::uint16_t> descriptors{0};
+    Busy busy{{[&] { set(0x86, 2, descriptors += 2); }, [&] { (void)get(0x88, 8); }}};
+    for (unsigned round = 0; busy.goes_on(1000); ++round) {
+        descriptors = 0;
+        start(1);
+        busy.wait_for_a_round();
+        if (round % 2 == 0)
+            EXPECT_TRUE(function_->reset());
+        else
+            set(0x84, 1, kChannelReset);
+        auto const before = function_->counters().dma;
+        std::memset(memory_.page(2), 0x33, kBytes);
+        busy.wait_for_a_round();
+        auto const after = function_->counters().dma;
+        ASSERT_EQ(after.reads, before.reads) << "round " << round;
+        ASSERT_EQ(after.writes, before.writes) << "round " << round;
+        ASSERT_EQ(memory_.page(2)[kBytes - 1], std::byte{0x33}) << "round " << round;
+        ASSERT_EQ(state(), kHalted);
+    }
+    EXPECT_GE(function_->counters().dma.writes, busy.rounds());
 }
 
 }  // namespace
