@@ -212,7 +212,7 @@ TEST(ReadSection, of_another_thread_is_no_part_of_a_child)
     Inside reader;
     pid_t const child = ::fork();
     if (child == 0) {
-        ::alarm(10);
+        ::alarm(120);
         wait_for_readers();
         std::thread{[] { ReadSection const section; }}.join();
         wait_for_readers();

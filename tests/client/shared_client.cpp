@@ -174,21 +174,31 @@ void a_child_opens_what_is_free()
         });
         CHECK(group_is_free());
     }
-    // Killed with everything open, and a child of its own that outlives it.
+    // Killed with everything open, and a child of its own that outlives it and says what it sees.
+    int said[2];
+    CHECK(::pipe(said) == 0);
     pid_t const child = ::fork();
     if (child == 0) {
         Edu edu;
         if (::fork() == 0) {
-            (void)::usleep(300000);
-            // The owner has gone, and says so.
-            int const fails = ::ioctl(edu.container, VFIO_GET_API_VERSION);
-            ::_exit(fails == -1 && errno == EIO ? 0 : 1);
+            int error = 0;
+            for (int i = 0; i < 3000 && error == 0; ++i) {
+                if (::ioctl(edu.container, VFIO_GET_API_VERSION) == -1) error = errno;
+                (void)::usleep(10000);
+            }
+            CHECK(::write(said[1], &error, sizeof error) == sizeof error);
+            ::_exit(0);
         }
         (void)::kill(::getpid(), SIGKILL);
     }
     int status = -1;
     (void)::waitpid(child, &status, 0);
     CHECK(group_is_free());
+    (void)::close(said[1]);
+    int error = 0;
+    CHECK(::read(said[0], &error, sizeof error) == sizeof error);
+    CHECK(error == EIO);
+    (void)::close(said[0]);
 }
 
 void send(int socket, std::array<int, 3> const& descriptors)

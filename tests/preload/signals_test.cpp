@@ -26,7 +26,7 @@ int in_child(std::function<bool()> const& body)
 {
     pid_t const child = ::fork();
     if (child == 0) {
-        (void)::alarm(20);
+        (void)::alarm(120);
         ::_exit(body() ? 0 : 1);
     }
     int status = -1;

@@ -163,7 +163,7 @@ void transfer(char volatile* registers, int event, std::uint64_t from, std::uint
     at<std::uint64_t>(registers, kCount) = kBytes;
     at<std::uint64_t>(registers, kCommand) = 1 | direction | 4;
     pollfd interrupt{event, POLLIN, 0};
-    require(poll(&interrupt, 1, 5000) == 1, "no interrupt within 5 s");
+    require(poll(&interrupt, 1, 30000) == 1, "no interrupt within 30 s");
     std::uint64_t count = 0;
     require(read(event, &count, sizeof count) == sizeof count, "cannot read the eventfd");
     while ((at<std::uint64_t>(registers, kCommand) & 1) != 0) {
