@@ -8,6 +8,7 @@
 #include "iommu/endpoint.hpp"
 #include "iommu/iommu.hpp"
 #include "iommu/observer.hpp"
+#include "iommu/stretches.hpp"
 
 namespace pinfold::iommu {
 Domain::Domain(Iommu const& iommu)
@@ -175,19 +176,29 @@ std::optional<Paddr> Domain::iova_to_phys(Iova iova) const
     return leaf->paddr + (iova - leaf->iova.start);
 }
 
+// Leaf by leaf, for back ends that have no better way.
+void Domain::runs(IovaRange range, Visit visit) const
+{
+    Stretches stretches{range, visit};
+    for (auto leaf = walk(range.start); leaf && stretches.add(*leaf);
+         leaf = walk(leaf->iova.last + 1))
+        if (leaf->iova.last >= range.last) break;
+    stretches.finish();
+}
+
 std::optional<Run> Domain::run(IovaRange range) const
 {
-    auto leaf = walk(range.start);
-    if (!leaf) return std::nullopt;
-    Paddr const paddr = leaf->paddr + (range.start - leaf->iova.start);
-    std::uint64_t last = range.start.raw() - 1;  // of the run so far
-    do {
-        last = std::min(leaf->iova.last, range.last).raw();
-        if (last == range.last.raw()) break;
-        leaf = walk(Iova{last + 1});
-    } while (leaf && leaf->paddr.raw() + (last + 1 - leaf->iova.start.raw()) ==
-                         paddr.raw() + (last + 1 - range.start.raw()));
-    return Run{range.start, paddr, last - range.start.raw() + 1};
+    std::optional<Run> first;
+    runs(range, [&](Iova iova, Paddr paddr, std::uint64_t size, Prot) {
+        if (!first)
+            first = {iova, paddr, size};
+        else if (first->paddr.raw() + first->size == paddr.raw())
+            first->size += size;
+        else
+            return false;
+        return true;
+    });
+    return first;
 }
 
 void Domain::add(Endpoint& endpoint)

@@ -102,9 +102,13 @@ public:
     // allowed. REQUIRES: as walk().
     virtual std::optional<Leaf> access(Iova iova, Access) { return walk(iova); }
 
-    // The stretch from range.start on that is consecutive on both sides, to the end of the range at
-    // the most. nullopt: nothing is mapped at range.start. As for walk().
-    virtual std::optional<Run> run(IovaRange range) const;
+    // Shows what translates `range`, as stretches that are consecutive on both sides and permit the
+    // same, in ascending order, to the first hole or until `visit` says false: one walk for all. As
+    // for walk(). REQUIRES: the range is not the whole 64-bit space.
+    using Visit = FunctionRef<bool(Iova iova, Paddr paddr, std::uint64_t size, Prot prot)>;
+    virtual void runs(IovaRange range, Visit visit) const;
+    // The first of them, however its permissions change. nullopt: nothing is mapped at range.start.
+    std::optional<Run> run(IovaRange range) const;
 
     // An oracle of which pages devices write, whatever the tables can tell: from here on, and until
     // it is stopped, each write that translates is noted. ENOMEM; EBUSY: it is on already. One

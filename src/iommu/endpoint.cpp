@@ -103,26 +103,48 @@ bool Endpoint::note_more(Iova iova, std::uint64_t size)
     return true;
 }
 
-Endpoint::Gathered Endpoint::gather(IovaRange range, Access access, std::span<Segment> into)
+namespace {
+
+// False: no room for another segment.
+bool append(Endpoint::Segment const& segment, std::span<Endpoint::Segment> into,
+            Endpoint::Gathered& gathered)
+{
+    Endpoint::Segment* const before =
+        gathered.segments == 0 ? nullptr : &into[gathered.segments - 1];
+    if (before != nullptr && before->paddr.raw() + before->size == segment.paddr.raw())
+        before->size += segment.size;
+    else if (gathered.segments == into.size())
+        return false;
+    else
+        into[gathered.segments++] = segment;
+    gathered.bytes += segment.size;
+    return true;
+}
+
+}  // namespace
+
+// In one walk what it allows, then access by access: so a fault is recorded, and a write noted, as
+// for any access. What is in one piece is asked for once more, for the IOTLB to have it.
+Endpoint::Gathered Endpoint::gather_slowly(IovaRange range, Access access, std::span<Segment> into)
 {
     Gathered gathered{0, 0, false};
     std::uint64_t const most = range.last - range.start;  // bytes but one: the whole space fits
-    for (Iova at = range.start;;) {
+    Domain* const domain = this->domain();
+    if (domain != nullptr && !domain->notes_writes() && most != ~std::uint64_t{0} &&
+        !window_within(range))
+        domain->runs(range, [&](Iova, Paddr paddr, std::uint64_t size, Prot prot) {
+            return allows(prot, access) && append({paddr, size}, into, gathered);
+        });
+    if (gathered.bytes > most && gathered.segments == 1)
+        (void)translate(range.start, most + 1, access);
+    while (gathered.bytes <= most) {
         std::uint64_t const left = most - gathered.bytes;
-        auto const segment = translate(at, std::max(left + 1, left), access);
+        auto const segment =
+            translate(range.start + gathered.bytes, std::max(left + 1, left), access);
         gathered.faulted = !segment.has_value();
-        if (!segment) return gathered;
-        Segment* const before = gathered.segments == 0 ? nullptr : &into[gathered.segments - 1];
-        if (before != nullptr && before->paddr.raw() + before->size == segment->paddr.raw())
-            before->size += segment->size;
-        else if (gathered.segments == into.size())
-            return gathered;
-        else
-            into[gathered.segments++] = *segment;
-        gathered.bytes += segment->size;
-        if (segment->size > left) return gathered;
-        at = at + segment->size;
+        if (!segment || !append(*segment, into, gathered) || segment->size > left) break;
     }
+    return gathered;
 }
 
 void Endpoint::record(Iova iova, Access access, FaultReason reason)

@@ -57,14 +57,14 @@ public:
     };
     std::optional<Segment> translate(Iova iova, std::uint64_t size, Access access)
     {
-        auto const hit = iotlb_.lookup(iova);
+        Iotlb::Entry hit{};
         // A cached right that does not suffice is no fault yet: the table decides.
-        if (!hit || !allows(hit->prot, access)) [[unlikely]]
+        if (!iotlb_.find(iova, hit) || !allows(hit.prot, access)) [[unlikely]]
             return translate_slowly(iova, size, access);
-        Segment const segment{hit->paddr, std::min(hit->size, size)};
-        if (access == Access::read || segment.size <= hit->noted) return segment;
+        Segment const segment{hit.paddr, std::min(hit.size, size)};
+        if (access == Access::read || segment.size <= hit.noted) return segment;
         // Of a page that is noted, the leaf is too, but not the pages behind it.
-        if (hit->noted != 0 && note_more(iova, segment.size)) return segment;
+        if (hit.noted != 0 && note_more(iova, segment.size)) return segment;
         return translate_slowly(iova, size, access);
     }
 
@@ -76,7 +76,17 @@ public:
         std::uint64_t bytes;  // in them
         bool faulted;         // the byte behind them
     };
-    Gathered gather(IovaRange range, Access access, std::span<Segment> into);
+    Gathered gather(IovaRange range, Access access, std::span<Segment> into)
+    {
+        Iotlb::Entry hit{};
+        std::uint64_t const size = range.last - range.start + 1;  // 0: the whole space
+        bool const one = size != 0 && !into.empty() && iotlb_.find(range.start, hit) &&
+                         hit.size >= size && allows(hit.prot, access) &&
+                         (access == Access::read || hit.noted >= size);
+        if (!one) return gather_slowly(range, access, into);
+        into[0] = {hit.paddr, size};
+        return {1, size, false};
+    }
 
     // Whether a write of `size` bytes at `iova` is an interrupt: four bytes where the unit has its
     // MSI window, whatever the tables say. Everything else there faults.
@@ -98,6 +108,7 @@ private:
     // The first of the unit's MSI windows that touches `range`.
     std::optional<IovaRange> window_within(IovaRange range) const;
     void switch_to(Domain* domain);
+    Gathered gather_slowly(IovaRange range, Access access, std::span<Segment> into);
     bool note_more(Iova iova, std::uint64_t size);
     std::optional<Segment> translate_slowly(Iova iova, std::uint64_t size, Access access);
     void record(Iova iova, Access access, FaultReason reason);

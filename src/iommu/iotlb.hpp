@@ -37,7 +37,14 @@ public:
     static constexpr unsigned kEntries = 256;
     static constexpr unsigned kBlocks = 32;
 
-    std::optional<Entry> lookup(Iova iova) const;
+    // False: a miss, and `entry` is untouched. Not an optional, whose copies would go through
+    // memory on the one way that every access takes.
+    [[gnu::always_inline]] bool find(Iova iova, Entry& entry) const;
+    std::optional<Entry> lookup(Iova iova) const
+    {
+        Entry entry{};
+        return find(iova, entry) ? std::optional{entry} : std::nullopt;
+    }
     // What a fill knows of the writes to its page. `unasked`: nobody wants to know.
     enum class Written : std::uint8_t { no, yes, unasked };
     // `leaf` is the whole leaf that a walk found, `paddr` where leaf.start leads. `generation` is
@@ -68,7 +75,8 @@ private:
     static constexpr std::uint64_t kUnasked = 16;
 
     static std::uint64_t bits(Written written);
-    static std::optional<Entry> read(Slot const& slot, Iova iova, PageSize unit);
+    [[gnu::always_inline]] static bool read(Slot const& slot, Iova iova, PageSize unit,
+                                            Entry& entry);
     static void drop(Slot& slot, IovaRange range);
     static void drop_all(std::span<Slot> slots, PageSize unit, Invalidation const& what);
     // Folded, so that pages at strides of powers of two do not share entries. `count` is one.
@@ -87,15 +95,15 @@ private:
     std::atomic<std::uint64_t> misses_{0};
 };
 
-inline std::optional<Iotlb::Entry> Iotlb::lookup(Iova iova) const
+inline bool Iotlb::find(Iova iova, Entry& entry) const
 {
-    if (auto const page = read(slots_[index(iova, k4K, kEntries)], iova, k4K)) return page;
-    return read(blocks_[index(iova, k2M, kBlocks)], iova, k2M);
+    return read(slots_[index(iova, k4K, kEntries)], iova, k4K, entry) ||
+           read(blocks_[index(iova, k2M, kBlocks)], iova, k2M, entry);
 }
 
 // One load for each word, then the sequence again: acquire keeps that order, and costs nothing on
 // x86.
-inline std::optional<Iotlb::Entry> Iotlb::read(Slot const& slot, Iova iova, PageSize unit)
+inline bool Iotlb::read(Slot const& slot, Iova iova, PageSize unit, Entry& entry)
 {
     std::uint64_t const sequence = slot.sequence.load(std::memory_order_acquire);
     std::uint64_t const tag = slot.tag.load(std::memory_order_acquire);
@@ -106,12 +114,13 @@ inline std::optional<Iotlb::Entry> Iotlb::read(Slot const& slot, Iova iova, Page
 
     std::uint64_t const offset = iova.raw() & unit.mask();
     if (!whole || (tag & ~(kProtMask | kWritten | kUnasked)) != ((iova.raw() - offset) | kValid))
-        return std::nullopt;
+        return false;
     std::uint64_t const size = last - iova.raw() + 1;
     std::uint64_t const noted = (tag & kUnasked) != 0   ? size
                                 : (tag & kWritten) != 0 ? unit.bytes() - offset
                                                         : 0;
-    return Entry{Paddr{paddr + offset}, size, static_cast<Prot>(tag & kProtMask), noted};
+    entry = {Paddr{paddr + offset}, size, static_cast<Prot>(tag & kProtMask), noted};
+    return true;
 }
 
 }  // namespace pinfold::iommu

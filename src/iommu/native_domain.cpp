@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "base/read_section.hpp"
+#include "iommu/stretches.hpp"
 
 namespace pinfold::iommu {
 namespace {
@@ -63,6 +64,19 @@ std::optional<Domain::Leaf> NativeDomain::walk(Iova iova) const
     auto const mapping = index_->find(iova);
     if (!mapping) return std::nullopt;
     return Leaf{mapping->iova, mapping->paddr(), mapping->prot()};
+}
+
+void NativeDomain::runs(IovaRange range, Visit visit) const
+{
+    auto const inside = range.intersection(aperture_);
+    if (!inside || inside->start != range.start) return;
+    ReadSection const section;
+    Stretches stretches{*inside, visit};
+    index_->visit(*inside, [&](native::Entry entry, std::uint64_t first, std::uint64_t last) {
+        return entry.leaf() &&
+               stretches.add({{Iova{first}, Iova{last}}, entry.paddr(Iova{first}), entry.prot()});
+    });
+    stretches.finish();
 }
 
 // EOVERFLOW: a range wraps; ERANGE: outside the aperture; EADDRINUSE. What a map replaces waits for

@@ -8,6 +8,7 @@
 
 #include "iommu/domain.hpp"
 #include "iommu/iommu.hpp"
+#include "iommu/stretches.hpp"
 #include "pagetable/radix.hpp"
 
 namespace pinfold::iommu {
@@ -63,6 +64,15 @@ public:
         auto const leaf = table_->walk(iova);
         if (!leaf) return std::nullopt;
         return Leaf{leaf->iova, leaf->paddr, leaf->prot};
+    }
+
+    void runs(IovaRange range, Visit visit) const override
+    {
+        Stretches stretches{range, visit};
+        table_->visit(range, [&](auto const& leaf) {
+            return stretches.add({leaf.iova, leaf.paddr, leaf.prot});
+        });
+        stretches.finish();
     }
 
     std::optional<Leaf> access(Iova iova, Access access) override

@@ -31,48 +31,16 @@
 
 #include "base/range.hpp"
 #include "base/result.hpp"
+#include "pagetable/counters.hpp"
 #include "pagetable/format.hpp"
+#include "pagetable/radix_geometry.hpp"
+#include "pagetable/radix_shape.hpp"
 #include "pagetable/removed.hpp"
+#include "pagetable/table_marks.hpp"
 #include "pagetable/table_source.hpp"
 #include "pagetable/words.hpp"
 
 namespace pinfold::pagetable {
-
-// What an unmap does with a leaf that its range covers in part. `takes_all`: the leaf goes as a
-// whole if the range begins where it does, and not at all otherwise. `splits`: smaller leaves take
-// its place, and those that are covered go. `refuses`: the unmap ends there.
-enum class Partial : std::uint8_t { takes_all, splits, refuses };
-
-// What a map does where something is mapped. `refuses`: EADDRINUSE. `keeps`: what a leaf of the
-// same size finds stays, and counts as mapped (VT-d until Linux 6.12). `replaces`: it goes, whole
-// leaves and whole tables (AMD until 6.12).
-enum class Overmap : std::uint8_t { refuses, keeps, replaces };
-
-enum class Writers : std::uint8_t { one, many };
-
-// Whether devices leave marks in the leaves (access()).
-enum class Tracking : bool { off, on };
-
-template <PageTableFormat F>
-struct Shape {
-    // To begin with. A leaf as large as all that they cover is made only once the table has grown.
-    unsigned levels;
-    unsigned width;  // bits of IOVA
-    PageSizes page_sizes;
-    unsigned paddr_bits = F::kPaddrBits;
-    Partial partial = Partial::takes_all;
-    // The root is 2^n tables side by side (Arm stage 2, RISC-V stage 2). It cannot grow.
-    unsigned concatenated_lg2 = 0;
-    Overmap overmap = Overmap::refuses;
-    Writers writers = Writers::one;
-    Tracking tracking = Tracking::off;
-
-    // Of a table that covers its width from the start.
-    static constexpr Shape fixed(unsigned levels, PageSizes page_sizes)
-    {
-        return {levels, std::min(slot_lg2<F>(levels), 64U), page_sizes};
-    }
-};
 
 template <PageTableFormat F, TableSource Source, class Stores = Words>
 class Radix {
@@ -83,7 +51,7 @@ public:
         Paddr paddr;  // where iova.start leads
         Prot prot;
     };
-    using LeafCounts = std::array<std::uint64_t, 64>;  // by log2 of the size
+    using LeafCounts = pagetable::LeafCounts;
 
     // Takes a root from `source`, which outlives the table; ready() is false if there was none, and
     // nothing else may be called. REQUIRES: 1 <= levels <= F::kMaxLevels, which cover the width;
@@ -99,8 +67,8 @@ public:
     // EADDRINUSE: something is mapped there; ENOMEM. On error the first `mapped` bytes are mapped
     // and the rest is not; tables made on the way stay, empty. What went to make room (an empty
     // table in the way of a large leaf, for one) is added to `removed`.
-    Result<> map(Iova iova, Paddr paddr, std::uint64_t size, Asked const& asked,
-                 std::uint64_t& mapped, Removed& removed);
+    [[gnu::flatten]] Result<> map(Iova iova, Paddr paddr, std::uint64_t size, Asked const& asked,
+                                  std::uint64_t& mapped, Removed& removed);
 
     // Takes leaves away from `iova` on, up to the range's end or the first hole, and returns their
     // bytes: more than `size` if the last leaf reaches beyond and goes as a whole (Partial). 0: a
@@ -109,14 +77,20 @@ public:
     // used anew before `removed` is invalidated. What is said of a table that goes at once is what
     // was mapped there, whatever its words have become.
     template <RunSink Sink>
-    std::uint64_t unmap(Iova iova, std::uint64_t size, Removed& removed, Sink&& sink);
+    [[gnu::flatten]] std::uint64_t unmap(Iova iova, std::uint64_t size, Removed& removed,
+                                         Sink&& sink);
     std::uint64_t unmap(Iova iova, std::uint64_t size, Removed& removed)
     {
         return unmap(iova, size, removed, NoRuns{});
     }
 
     // The leaf at `iova`, its permissions ANDed with those of the tables above. nullopt: none.
-    std::optional<Leaf> walk(Iova iova) const;
+    [[gnu::flatten]] std::optional<Leaf> walk(Iova iova) const;
+
+    // Calls visit(Leaf) for each leaf that `range` touches, whole, in ascending order, from the one
+    // at range.start to the first hole or until it says false.
+    template <class Visit>
+    void visit(IovaRange range, Visit&& visit) const;
 
     // Makes a leaf begin at `at`, if there is one around it: smaller leaves take its place, which
     // lead where it did and permit what it did; each step of the change translates the same. The
@@ -161,9 +135,9 @@ public:
     Paddr root() const { return top().root; }
     unsigned levels() const { return top().level + 1; }
     // Exact while no call is under way.
-    LeafCounts leaves() const;
+    LeafCounts leaves() const { return counters_.leaves(); }
     // Retired ones that were not released yet are among them.
-    std::uint64_t tables() const { return tables_.load(std::memory_order_relaxed); }
+    std::uint64_t tables() const { return counters_.tables(); }
     std::uint64_t table_bytes() const;
 
 private:
@@ -171,100 +145,18 @@ private:
     // The root's address and, in the bits that its alignment leaves, its level: published as one.
     static constexpr std::uint64_t kLevelMask = 7;
     static_assert(F::kMaxLevels <= kLevelMask);
-    // TableInfo::tag.
-    static constexpr unsigned kOwnerShift = 16;
-    static constexpr unsigned kUniformShift = 8;
-    static constexpr std::uint64_t kUniform = std::uint64_t{0xff} << kUniformShift;
-    static constexpr std::uint64_t kRetired = 8;
-    static constexpr std::uint64_t kLevel = 7;
+    using Marks = TableMarks<kReachLg2<F>[0]>;
+    static_assert(std::min(slot_lg2<F>(F::kMaxLevels), 64U) <=
+                  kReachLg2<F>[0] + Marks::kNumberBits);
 
     struct Top {
         Paddr root;
         unsigned level;
     };
-    struct Mapping {  // what is still to be mapped
-        std::uint64_t iova;
-        std::uint64_t paddr;
-        std::uint64_t left;
-        Word attributes;
-        std::uint64_t fitting;  // bit n: 2^n bytes divide iova and paddr and are left
-        Removed& removed;
-
-        void fit()
-        {
-            std::uint64_t const alignment = iova | paddr;
-            fitting = ((alignment & -alignment) << 1) - 1;
-            if (left != 0) fitting &= ~std::uint64_t{0} >> std::countl_zero(left);
-        }
-        void advance(std::uint64_t bytes)
-        {
-            iova += bytes;
-            paddr += bytes;
-            left -= bytes;
-            fit();
-        }
-    };
+    struct Mapping;  // what is still to be mapped
     template <class Sink>
-    struct Unmapping {
-        std::uint64_t iova;
-        std::uint64_t last;
-        std::uint64_t bytes;  // taken away
-        bool finished;
-        Removed& removed;
-        RunMerger<Sink> runs;
-
-        void advance(std::uint64_t went)
-        {
-            bytes += went;
-            finished = last - iova < went;
-            iova += went;
-        }
-    };
+    struct Unmapping;
     enum class Go : bool { on, stop };
-
-    template <unsigned L>
-    static constexpr std::uint64_t kSlots = std::uint64_t{1} << F::slots_lg2(L);
-    template <unsigned L>
-    static constexpr unsigned kSlotLg2 = slot_lg2<F>(L);
-    template <unsigned L>
-    static constexpr std::uint64_t kSlotMask = (std::uint64_t{1} << kSlotLg2<L>)-1;
-    static constexpr unsigned table_lg2(unsigned level)
-    {
-        return F::slots_lg2(level) + static_cast<unsigned>(std::countr_zero(sizeof(Word)));
-    }
-    // Of a leaf of 2^lg2 bytes.
-    static constexpr unsigned level_of(unsigned lg2)
-    {
-        unsigned level = 0;
-        while (level + 1 < F::kMaxLevels && slot_lg2<F>(level + 1) <= lg2) ++level;
-        return level;
-    }
-    // log2 of the bytes that a table covers, by its level.
-    static constexpr auto kReachLg2 = [] {
-        std::array<unsigned, F::kMaxLevels> reach{};
-        for (unsigned level = 0; level < F::kMaxLevels; ++level)
-            reach[level] = slot_lg2<F>(level + 1);
-        return reach;
-    }();
-    // The last address of `bits` bits.
-    static constexpr std::uint64_t last_of(unsigned bits)
-    {
-        return bits >= 64 ? ~std::uint64_t{0} : (std::uint64_t{1} << bits) - 1;
-    }
-    template <unsigned L>
-    static constexpr std::uint64_t index(std::uint64_t iova)
-    {
-        return (iova >> kSlotLg2<L>)&(kSlots<L> - 1);
-    }
-
-    // Calls body.operator()<level>().
-    template <unsigned L = F::kMaxLevels - 1, class Body>
-    static decltype(auto) at_level(unsigned level, Body&& body)
-    {
-        if constexpr (L > 0)
-            if (level != L) return at_level<L - 1>(level, std::forward<Body>(body));
-        return body.template operator()<L>();
-    }
 
     Top top() const
     {
@@ -273,37 +165,26 @@ private:
     }
     std::uint64_t last_under(Top top) const
     {
-        return last_of(kReachLg2[top.level] + concatenated_lg2_);
+        return last_of(kReachLg2<F>[top.level] + concatenated_lg2_);
     }
     // Of a root of level L, the one of the tables side by side that has `iova`.
     template <unsigned L>
     Word* top_table(Top top, std::uint64_t iova) const
     {
         Word* const root = own_words(top.root);
-        if constexpr (kSlotLg2<L> + F::slots_lg2(L) >= 64)
+        if constexpr (kSlotLg2<F, L> + F::slots_lg2(L) >= 64)
             return root;
         else
-            return root + ((iova >> (kSlotLg2<L> + F::slots_lg2(L))) << F::slots_lg2(L));
+            return root + ((iova >> (kSlotLg2<F, L> + F::slots_lg2(L))) << F::slots_lg2(L));
     }
     // body(table, part) for each table side by side in the root that the range meets.
     template <unsigned L, class Body>
     void for_each_top_table(Top top, IovaRange range, Body&& body) const
     {
-        std::uint64_t const reach = last_of(kSlotLg2<L> + F::slots_lg2(L));
+        std::uint64_t const reach = last_of(kSlotLg2<F, L> + F::slots_lg2(L));
         for (std::uint64_t iova = range.start.raw();;) {
             std::uint64_t const last = std::min(iova | reach, range.last.raw());
             body(top_table<L>(top, iova), IovaRange{Iova{iova}, Iova{last}});
-            if (last == range.last.raw()) return;
-            iova = last + 1;
-        }
-    }
-    // body(slot, part) for each slot of a table that the range, which lies in it, meets.
-    template <unsigned L, class Body>
-    static void for_each_slot(Word* table, IovaRange range, Body&& body)
-    {
-        for (std::uint64_t iova = range.start.raw();;) {
-            std::uint64_t const last = std::min(iova | kSlotMask<L>, range.last.raw());
-            body(table[index<L>(iova)], IovaRange{Iova{iova}, Iova{last}});
             if (last == range.last.raw()) return;
             iova = last + 1;
         }
@@ -319,12 +200,6 @@ private:
         return static_cast<Word*>(static_cast<void*>(source_->words(table)));
     }
 
-    // What a slot of level L that starts at `iova` covers.
-    template <unsigned L>
-    static IovaRange slot_range(std::uint64_t iova)
-    {
-        return {Iova{iova & ~kSlotMask<L>}, Iova{iova | kSlotMask<L>}};
-    }
     Word attributes(Asked const& asked) const
     {
         Asked wanted = asked;
@@ -334,70 +209,20 @@ private:
 
     static Word load(Word const& slot) { return Stores::load(slot); }
 
-    std::uint64_t tag(unsigned level) const { return owner_ | (level + 1); }
     // Of the table that a word of the level above leads to, if it is ours and in the tree; nullptr
     // for whatever else a raw word may say.
     TableInfo* own(Paddr table, unsigned level) const
     {
         TableInfo* const info = source_->info(table);
-        if (info == nullptr) return nullptr;
-        std::uint64_t const tag_now = info->tag.load(std::memory_order_relaxed);
-        return (tag_now & ~kUniform) == tag(level) ? info : nullptr;
+        return info != nullptr && marks_.owns(*info, level) ? info : nullptr;
     }
-    // log2 of the leaves' size if all can go at once, else 0.
-    static unsigned uniform(TableInfo const& info)
-    {
-        return static_cast<unsigned>((info.tag.load(std::memory_order_relaxed) & kUniform) >>
-                                     kUniformShift);
-    }
-    static void set_uniform(TableInfo& info, unsigned lg2, Paddr first)
-    {
-        std::uint64_t const tag_now = info.tag.load(std::memory_order_relaxed);
-        info.link.store(first.raw(), std::memory_order_relaxed);
-        info.tag.store((tag_now & ~kUniform) | std::uint64_t{lg2} << kUniformShift,
-                       std::memory_order_relaxed);
-    }
-    // To be said before a table's words are changed.
-    static void changes(TableInfo& info)
-    {
-        std::uint64_t const tag_now = info.tag.load(std::memory_order_relaxed);
-        if ((tag_now & kUniform) != 0)
-            info.tag.store(tag_now & ~kUniform, std::memory_order_relaxed);
-    }
-    // Of `leaves`, some more or (n negative) fewer.
-    void count(unsigned lg2, std::uint64_t n)
-    {
-        auto& leaves = leaves_[lg2];
-        if (writers_ == Writers::many)
-            leaves.fetch_add(n, std::memory_order_relaxed);
-        else
-            leaves.store(leaves.load(std::memory_order_relaxed) + n, std::memory_order_relaxed);
-    }
+    void count(unsigned lg2, std::uint64_t n) { counters_.count_leaves(lg2, n); }
 
-    // The slot of level 0 for `iova`, if all tables down to it are there, and ours and none
-    // is uniform; nullptr otherwise. The short way of calls about one page.
+    // radix_page.hpp
+    Word* page_slot(std::uint64_t iova);
+    Word* near_slot(std::uint64_t iova) const;
     template <unsigned L>
-    [[gnu::always_inline]] Word* page_slot(Word* table, std::uint64_t iova) const
-    {
-        if constexpr (L == 0) {
-            return table + index<0>(iova);
-        } else {
-            Word const word = load(table[index<L>(iova)]);
-            if (F::entry(word, L) != Entry::table) return nullptr;
-            Paddr const below = F::table_paddr(word);
-            TableInfo* const info = source_->info(below);
-            if (info == nullptr) return nullptr;
-            if (info->tag.load(std::memory_order_relaxed) != tag(L - 1)) return nullptr;
-            return page_slot<L - 1>(own_words(below), iova);
-        }
-    }
-    Word* page_slot(std::uint64_t iova) const
-    {
-        Top const top = this->top();
-        if (iova > last_under(top)) return nullptr;
-        return at_level(top.level,
-                        [&]<unsigned L>() { return page_slot<L>(top_table<L>(top, iova), iova); });
-    }
+    Word* find_page_slot(Paddr at, Word* table, std::uint64_t iova);
     // What is about more than a page, or meets more than a page's way has.
     [[gnu::noinline]] Result<> map_long(Iova iova, Paddr paddr, std::uint64_t size,
                                         Asked const& asked, std::uint64_t& mapped,
@@ -406,8 +231,11 @@ private:
     [[gnu::noinline]] std::uint64_t unmap_long(Iova iova, std::uint64_t size, Removed& removed,
                                                Sink& sink);
 
+    // radix_tables.hpp
     enum class Content : bool { zeroes, anything };
-    std::optional<Paddr> make_table_of(unsigned level, Content content, unsigned more_lg2 = 0);
+    std::optional<Paddr> make_table_of(unsigned level, std::uint64_t iova, Content content,
+                                       unsigned more_lg2 = 0);
+    void retire(Paddr table, TableInfo& info, unsigned level, Removed& removed);
     void free_tables(Paddr table, unsigned level);
     struct Chain {
         std::optional<Paddr> first;
@@ -419,8 +247,14 @@ private:
     void discard(Paddr table, unsigned level);
     void sweep();
 
+    // radix_walk.hpp
     template <unsigned L>
     std::optional<Leaf> walk_table(Word const* table, std::uint64_t iova, Prot prot) const;
+    template <unsigned L>
+    static Leaf leaf_at(Word word, std::uint64_t iova, Prot above);
+    template <unsigned L, class Visit>
+    Go visit_table(Word const* table, std::uint64_t& iova, std::uint64_t last, Prot prot,
+                   Visit& visit) const;
 
     // radix_map.hpp
     Result<> grow(std::uint64_t last);
@@ -455,7 +289,6 @@ private:
     void uncount(Paddr table, Flush& flush);
 
     // radix_unmap.hpp
-    void retire(Paddr table, TableInfo& info, unsigned level, Removed& removed);
     template <unsigned L, class Sink>
     Go unmap_table(Word* table, Unmapping<Sink>& at);
     template <unsigned L, class Sink>
@@ -502,17 +335,18 @@ private:
     std::atomic<std::uint64_t> top_{0};
     std::uint64_t last_;
     std::uint64_t last_paddr_;
-    std::uint64_t owner_;  // where it stands in a tag
+    Marks marks_;
     unsigned concatenated_lg2_;
     unsigned first_level_;  // of the root that this began with
     Partial partial_;
     Overmap overmap_;
-    Writers writers_;
     Tracking tracking_;
     std::array<std::uint64_t, F::kMaxLevels> leaf_sizes_;  // bitmaps
     std::uint64_t page_;  // bytes behind a slot of level 0, if a leaf can be so small; else 0
-    std::atomic<std::uint64_t> tables_{0};
-    std::array<std::atomic<std::uint64_t>, 64> leaves_{};
+    Counters counters_;
+    // A table of level 0 of the tree, which the last call about one page met: as a rule the next
+    // one meets it too. 0: none.
+    std::atomic<std::uint64_t> near_{0};
     Removed removed_;
 };
 
@@ -521,13 +355,13 @@ Radix<F, Source, Stores>::Radix(Source& source, Shape<F> const& shape)
     : source_{&source},
       last_{last_of(shape.width)},
       last_paddr_{last_of(shape.paddr_bits)},
-      owner_{source.new_owner() << kOwnerShift},
+      marks_{source.new_owner()},
       concatenated_lg2_{shape.concatenated_lg2},
       first_level_{shape.levels - 1},
       partial_{shape.partial},
       overmap_{shape.overmap},
-      writers_{shape.writers},
-      tracking_{shape.tracking}
+      tracking_{shape.tracking},
+      counters_{shape.writers}
 {
     assert(shape.levels >= 1 && shape.levels <= F::kMaxLevels);
     assert(shape.width <= slot_lg2<F>(F::kMaxLevels) + shape.concatenated_lg2);
@@ -535,11 +369,11 @@ Radix<F, Source, Stores>::Radix(Source& source, Shape<F> const& shape)
            shape.width <= slot_lg2<F>(shape.levels) + shape.concatenated_lg2);
     assert(shape.paddr_bits <= F::kPaddrBits);
     for (unsigned level = 0; level < F::kMaxLevels; ++level) {
-        assert(level + 1 >= F::kMaxLevels || table_lg2(level) <= source.block_lg2());
+        assert(level + 1 >= F::kMaxLevels || table_lg2<F>(level) <= source.block_lg2());
         leaf_sizes_[level] = (F::leaf_sizes(level) & shape.page_sizes).bitmap();
     }
-    page_ = leaf_sizes_[0] & (std::uint64_t{1} << kSlotLg2<0>);
-    if (auto const root = make_table_of(first_level_, Content::zeroes, concatenated_lg2_))
+    page_ = leaf_sizes_[0] & (std::uint64_t{1} << kSlotLg2<F, 0>);
+    if (auto const root = make_table_of(first_level_, 0, Content::zeroes, concatenated_lg2_))
         top_.store(root->raw() | first_level_, std::memory_order_release);
 }
 
@@ -553,56 +387,12 @@ Radix<F, Source, Stores>::~Radix()
     if (tables() != 0) sweep();
 }
 
-template <PageTableFormat F, TableSource Source, class Stores>
-auto Radix<F, Source, Stores>::leaves() const -> LeafCounts
-{
-    LeafCounts counts{};
-    for (std::size_t lg2 = 0; lg2 < counts.size(); ++lg2) {
-        std::uint64_t const n = leaves_[lg2].load(std::memory_order_relaxed);
-        // A raw word may have made a leaf that went and was never counted.
-        counts[lg2] = static_cast<std::int64_t>(n) < 0 ? 0 : n;
-    }
-    return counts;
-}
-
-template <PageTableFormat F, TableSource Source, class Stores>
-auto Radix<F, Source, Stores>::walk(Iova iova) const -> std::optional<Leaf>
-{
-    Top const top = this->top();
-    if (iova.raw() > std::min(last_, last_under(top))) return std::nullopt;
-    return at_level(top.level, [&]<unsigned L>() {
-        return walk_table<L>(top_table<L>(top, iova.raw()), iova.raw(), Prot::read_write);
-    });
-}
-
-template <PageTableFormat F, TableSource Source, class Stores>
-template <unsigned L>
-auto Radix<F, Source, Stores>::walk_table(Word const* table, std::uint64_t iova, Prot prot) const
-    -> std::optional<Leaf>
-{
-    Word const word = load(table[index<L>(iova)]);
-    Entry const entry = F::entry(word, L);
-    if (entry == Entry::leaf) {
-        PageSize const size = F::leaf_size(word, L);
-        std::uint64_t const start = size.align_down(iova);
-        return Leaf{{Iova{start}, Iova{start + size.mask()}},
-                    F::leaf_paddr(word, L),
-                    prot & F::prot(word, L)};
-    }
-    if constexpr (L > 0) {
-        if (entry != Entry::table) return std::nullopt;
-        Word const* const below = words(F::table_paddr(word));
-        if (below == nullptr) return std::nullopt;
-        return walk_table<L - 1>(below, iova, prot & F::prot(word, L));
-    } else {
-        return std::nullopt;
-    }
-}
-
 }  // namespace pinfold::pagetable
 
 #include "pagetable/radix_dirty.hpp"   // IWYU pragma: export
 #include "pagetable/radix_map.hpp"     // IWYU pragma: export
+#include "pagetable/radix_page.hpp"    // IWYU pragma: export
 #include "pagetable/radix_split.hpp"   // IWYU pragma: export
 #include "pagetable/radix_tables.hpp"  // IWYU pragma: export
 #include "pagetable/radix_unmap.hpp"   // IWYU pragma: export
+#include "pagetable/radix_walk.hpp"    // IWYU pragma: export

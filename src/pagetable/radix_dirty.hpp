@@ -10,7 +10,7 @@ auto Radix<F, Source, Stores>::access(Iova iova, Access access) -> std::optional
 {
     Top const top = this->top();
     if (iova.raw() > std::min(last_, last_under(top))) return std::nullopt;
-    return at_level(top.level, [&]<unsigned L>() {
+    return at_level<F>(top.level, [&]<unsigned L>() {
         for (;;) {
             bool again = false;
             auto const leaf = access_table<L>(top_table<L>(top, iova.raw()), iova.raw(),
@@ -26,15 +26,11 @@ template <unsigned L>
 auto Radix<F, Source, Stores>::access_table(Word* table, std::uint64_t iova, Prot prot,
                                             Access access, bool& again) -> std::optional<Leaf>
 {
-    Word& slot = table[index<L>(iova)];
+    Word& slot = table[index<F, L>(iova)];
     Word word = load(slot);
     Entry const entry = F::entry(word, L);
     if (entry == Entry::leaf) {
-        PageSize const size = F::leaf_size(word, L);
-        std::uint64_t const start = size.align_down(iova);
-        Leaf const leaf{{Iova{start}, Iova{start + size.mask()}},
-                        F::leaf_paddr(word, L),
-                        prot & F::prot(word, L)};
+        Leaf const leaf = leaf_at<L>(word, iova, prot);
         if constexpr (TracksDirty<F>) {
             if (tracking_ == Tracking::off || !allows(leaf.prot, access)) return leaf;
             Word const marked =
@@ -87,7 +83,7 @@ std::uint64_t Radix<F, Source, Stores>::visit_dirty(IovaRange range, Visit&& vis
     Top const top = this->top();
     std::uint64_t const last = std::min({range.last.raw(), last_, last_under(top)});
     if (range.start.raw() > last) return 0;
-    return at_level(top.level, [&]<unsigned L>() {
+    return at_level<F>(top.level, [&]<unsigned L>() {
         std::uint64_t dirty = 0;
         for_each_top_table<L>(top, {range.start, Iova{last}}, [&](Word* table, IovaRange part) {
             dirty += visit_dirty_table<L>(table, part, visit);
@@ -105,13 +101,13 @@ std::uint64_t Radix<F, Source, Stores>::visit_dirty_table(Word* table, IovaRange
     std::uint64_t found = 0;
     std::uint64_t const last = range.last.raw();
     for (std::uint64_t iova = range.start.raw();;) {
-        Word const word = load(table[index<L>(iova)]);
+        Word const word = load(table[index<F, L>(iova)]);
         Entry const entry = F::entry(word, L);
-        IovaRange here = slot_range<L>(iova);
+        IovaRange here = slot_range<F, L>(iova);
         if (entry == Entry::leaf) {
             PageSize const size = F::leaf_size(word, L);
-            std::uint64_t const slots = size.bytes() >> kSlotLg2<L>;
-            Word* const first = table + (index<L>(iova) & ~(slots - 1));
+            std::uint64_t const slots = size.bytes() >> kSlotLg2<F, L>;
+            Word* const first = table + (index<F, L>(iova) & ~(slots - 1));
             here = {Iova{size.align_down(iova)}, Iova{iova | size.mask()}};
             bool dirty = false;
             for (std::uint64_t i = 0; i < slots; ++i) dirty = dirty || F::dirty(load(first[i]));

@@ -6,6 +6,30 @@
 namespace pinfold::pagetable {
 
 template <PageTableFormat F, TableSource Source, class Stores>
+struct Radix<F, Source, Stores>::Mapping {
+    std::uint64_t iova;
+    std::uint64_t paddr;
+    std::uint64_t left;
+    Word attributes;
+    std::uint64_t fitting;  // bit n: 2^n bytes divide iova and paddr and are left
+    Removed& removed;
+
+    void fit()
+    {
+        std::uint64_t const alignment = iova | paddr;
+        fitting = ((alignment & -alignment) << 1) - 1;
+        if (left != 0) fitting &= ~std::uint64_t{0} >> std::countl_zero(left);
+    }
+    void advance(std::uint64_t bytes)
+    {
+        iova += bytes;
+        paddr += bytes;
+        left -= bytes;
+        fit();
+    }
+};
+
+template <PageTableFormat F, TableSource Source, class Stores>
 Result<> Radix<F, Source, Stores>::map(Iova iova, Paddr paddr, std::uint64_t size,
                                        Asked const& asked, std::uint64_t& mapped, Removed& removed)
 {
@@ -14,7 +38,7 @@ Result<> Radix<F, Source, Stores>::map(Iova iova, Paddr paddr, std::uint64_t siz
     if (one_page && asked.prot != Prot::none) {
         Word* const slot = page_slot(iova.raw());
         if (slot != nullptr && load(*slot) == 0) {
-            PageSize const page = PageSize::lg2_of(kSlotLg2<0>);
+            PageSize const page = PageSize::lg2_of(kSlotLg2<F, 0>);
             Stores::store(*slot, F::make_leaf(paddr, 0, page, attributes(asked)));
             count(page.lg2(), 1);
             mapped = size;
@@ -39,7 +63,7 @@ Result<> Radix<F, Source, Stores>::map_long(Iova iova, Paddr paddr, std::uint64_
     Mapping at{iova.raw(), paddr.raw(), size, attributes(asked), 0, removed};
     at.fit();
     Top const top = this->top();
-    auto const done = at_level(top.level, [&]<unsigned L>() -> Result<> {
+    auto const done = at_level<F>(top.level, [&]<unsigned L>() -> Result<> {
         do TRY(map_table<L>(top_table<L>(top, at.iova), at));
         while (at.left != 0);
         return {};
@@ -54,7 +78,7 @@ template <PageTableFormat F, TableSource Source, class Stores>
 Result<> Radix<F, Source, Stores>::grow(std::uint64_t last)
 {
     for (Top old = top(); last_under(old) < last; old = top()) {
-        auto const root = make_table_of(old.level + 1, Content::zeroes);
+        auto const root = make_table_of(old.level + 1, 0, Content::zeroes);
         if (!root) return fail(Errno::nomem);
         Stores::store(*words(*root), F::make_table(old.root, old.level + 1));
         std::uint64_t expected = old.root.raw() | old.level;
@@ -91,7 +115,7 @@ Result<> Radix<F, Source, Stores>::map_table(Word* table, Mapping& at)
         } else {
             TRY(map_below<L>(table, at));
         }
-    } while (at.left != 0 && index<L>(at.iova) != 0);
+    } while (at.left != 0 && index<F, L>(at.iova) != 0);
     return {};
 }
 
@@ -101,8 +125,8 @@ template <PageTableFormat F, TableSource Source, class Stores>
 template <unsigned L>
 Result<> Radix<F, Source, Stores>::put_leaves(Word* table, PageSize size, Mapping& at)
 {
-    Word* const first = table + index<L>(at.iova);
-    unsigned const slots_lg2 = size.lg2() - kSlotLg2<L>;  // slots of one leaf
+    Word* const first = table + index<F, L>(at.iova);
+    unsigned const slots_lg2 = size.lg2() - kSlotLg2<F, L>;  // slots of one leaf
     std::uint64_t const wanted = run_length<L>(size, at) << slots_lg2;
 
     std::uint64_t const vacant = vacant_run<L>(first, wanted, at);
@@ -121,9 +145,9 @@ template <PageTableFormat F, TableSource Source, class Stores>
 template <unsigned L>
 std::uint64_t Radix<F, Source, Stores>::run_length(PageSize size, Mapping const& at) const
 {
-    std::uint64_t const slots = kSlots<L> - index<L>(at.iova);
+    std::uint64_t const slots = kSlots<F, L> - index<F, L>(at.iova);
     std::uint64_t const leaves =
-        std::min(slots >> (size.lg2() - kSlotLg2<L>), at.left >> size.lg2());
+        std::min(slots >> (size.lg2() - kSlotLg2<F, L>), at.left >> size.lg2());
 
     std::uint64_t const larger = leaf_sizes_[L] & ~(size.bytes() | size.mask());
     if (leaves == 1 || larger == 0) return leaves;
@@ -143,14 +167,14 @@ void Radix<F, Source, Stores>::write_leaves(Word* slots, std::uint64_t count, Pa
                                             Paddr paddr, Word attributes)
 {
     auto const leaf = [&](std::uint64_t slot) {
-        return F::make_leaf(paddr + (slot << kSlotLg2<L>), L, size, attributes);
+        return F::make_leaf(paddr + (slot << kSlotLg2<F, L>), L, size, attributes);
     };
     Word const first = leaf(0);
     if (count == 1) return Stores::store(*slots, first);
     Word const step = static_cast<Word>(leaf(1) - first);
     if (leaf(count - 1) == static_cast<Word>(first + step * (count - 1)))
         return Stores::fill(slots, count, first, step);
-    std::uint64_t const slots_of_leaf = size.bytes() >> kSlotLg2<L>;
+    std::uint64_t const slots_of_leaf = size.bytes() >> kSlotLg2<F, L>;
     for (std::uint64_t slot = 0; slot < count; slot += slots_of_leaf)
         Stores::fill(slots + slot, slots_of_leaf, leaf(slot),
                      slots_of_leaf == 1 ? Word{0} : static_cast<Word>(leaf(slot + 1) - leaf(slot)));
@@ -171,7 +195,7 @@ std::uint64_t Radix<F, Source, Stores>::vacant_run(Word* slots, std::uint64_t wa
         }
         for (std::uint64_t const end = vacant + step; vacant < end; ++vacant)
             if (F::entry(load(slots[vacant]), L) != Entry::empty &&
-                !vacate<L>(slots[vacant], at.iova + (vacant << kSlotLg2<L>), at.removed))
+                !vacate<L>(slots[vacant], at.iova + (vacant << kSlotLg2<F, L>), at.removed))
                 return vacant;
     }
     return vacant;
@@ -183,14 +207,14 @@ template <PageTableFormat F, TableSource Source, class Stores>
 template <unsigned L>
 Result<> Radix<F, Source, Stores>::map_below(Word* table, Mapping& at)
 {
-    Word& slot = table[index<L>(at.iova)];
+    Word& slot = table[index<F, L>(at.iova)];
     for (Word word = load(slot);;) {
         switch (F::entry(word, L)) {
             case Entry::table: {
                 Paddr const below = F::table_paddr(word);
                 TableInfo* const info = own(below, L - 1);
                 if (info == nullptr) return fail(Errno::addrinuse);
-                changes(*info);
+                marks_.changes(*info, at.iova);
                 return map_table<L - 1>(words(below), at);
             }
             case Entry::empty: {
@@ -201,7 +225,7 @@ Result<> Radix<F, Source, Stores>::map_below(Word* table, Mapping& at)
             }
             case Entry::leaf:
                 if (overmap_ != Overmap::replaces) return fail(Errno::addrinuse);
-                if (!tear_down<L>(table, index<L>(at.iova), at.iova, at.removed))
+                if (!tear_down<L>(table, index<F, L>(at.iova), at.iova, at.removed))
                     return fail(Errno::addrinuse);
                 word = load(slot);
                 break;
@@ -216,8 +240,8 @@ template <PageTableFormat F, TableSource Source, class Stores>
 template <unsigned L>
 Result<> Radix<F, Source, Stores>::build_below(Word& slot, Word& word, Mapping& at)
 {
-    bool const whole = (at.iova & kSlotMask<L>) == 0 && at.left > kSlotMask<L>;
-    auto const table = make_table_of(L - 1, whole ? Content::anything : Content::zeroes);
+    bool const whole = (at.iova & kSlotMask<F, L>) == 0 && at.left > kSlotMask<F, L>;
+    auto const table = make_table_of(L - 1, at.iova, whole ? Content::anything : Content::zeroes);
     if (!table) return fail(Errno::nomem);
     Mapping const before = at;
     Result<> done{};
@@ -249,18 +273,18 @@ Result<> Radix<F, Source, Stores>::fill_table(Paddr table, Mapping& at)
     Paddr const first{at.paddr};
     // Since the table starts at a multiple of its reach, what fits here fits throughout.
     if (auto const size = leaf_that_fits<L>(at)) {
-        write_leaves<L>(slots, kSlots<L>, *size, first, at.attributes);
-        count(size->lg2(), kSlots<L> >> (size->lg2() - kSlotLg2<L>));
-        at.advance(kSlots<L> << kSlotLg2<L>);
-        set_uniform(*source_->info(table), size->lg2(), first);
+        write_leaves<L>(slots, kSlots<F, L>, *size, first, at.attributes);
+        count(size->lg2(), kSlots<F, L> >> (size->lg2() - kSlotLg2<F, L>));
+        at.advance(kSlots<F, L> << kSlotLg2<F, L>);
+        Marks::set_uniform(*source_->info(table), size->lg2(), first);
         return {};
     }
     Errno error = Errno::nxio;
     std::uint64_t slot = 0;
     if constexpr (L > 0) {
         unsigned leaf_lg2 = 0;
-        for (error = Errno{}; slot < kSlots<L> && error == Errno{}; ++slot) {
-            auto const below = make_table_of(L - 1, Content::anything);
+        for (error = Errno{}; slot < kSlots<F, L> && error == Errno{}; ++slot) {
+            auto const below = make_table_of(L - 1, at.iova, Content::anything);
             if (!below) {
                 error = Errno::nomem;
                 break;
@@ -272,14 +296,14 @@ Result<> Radix<F, Source, Stores>::fill_table(Paddr table, Mapping& at)
                 break;
             }
             Stores::store(slots[slot], F::make_table(*below, L));
-            leaf_lg2 = uniform(*source_->info(*below));
+            leaf_lg2 = Marks::uniform(*source_->info(*below));
         }
         if (error == Errno{}) {
-            set_uniform(*source_->info(table), leaf_lg2, first);
+            Marks::set_uniform(*source_->info(table), leaf_lg2, first);
             return {};
         }
     }
-    Stores::fill(slots + slot, kSlots<L> - slot, Word{0}, Word{0});
+    Stores::fill(slots + slot, kSlots<F, L> - slot, Word{0}, Word{0});
     return fail(error);
 }
 

@@ -20,7 +20,7 @@ bool Radix<F, Source, Stores>::vacate(Word& slot, std::uint64_t iova, Removed& r
         if (info == nullptr || !vacant<L - 1>(words(table), lowest)) return false;
         Stores::store(slot, Word{0});
         retire(table, *info, L - 1, removed);
-        removed.flush.add_range(slot_range<L>(iova));
+        removed.flush.add_range(slot_range<F, L>(iova));
         removed.flush.add_tables(lowest, L - 1);
         return true;
     } else {
@@ -34,8 +34,8 @@ template <unsigned L>
 bool Radix<F, Source, Stores>::vacant(Word const* table, unsigned& lowest) const
 {
     lowest = std::min(lowest, L);
-    if (Stores::all_zero(table, kSlots<L>)) return true;
-    for (std::uint64_t i = 0; i < kSlots<L>; ++i) {
+    if (Stores::all_zero(table, kSlots<F, L>)) return true;
+    for (std::uint64_t i = 0; i < kSlots<F, L>; ++i) {
         Word const word = load(table[i]);
         Entry const entry = F::entry(word, L);
         if (entry == Entry::empty) continue;
@@ -57,8 +57,8 @@ Result<> Radix<F, Source, Stores>::occupied(Word* table, std::uint64_t slot, Pag
                                             Mapping& at)
 {
     if (overmap_ == Overmap::refuses) return fail(Errno::addrinuse);
-    std::uint64_t const place = index<L>(at.iova) + slot;
-    std::uint64_t const iova = at.iova + (slot << kSlotLg2<L>);
+    std::uint64_t const place = index<F, L>(at.iova) + slot;
+    std::uint64_t const iova = at.iova + (slot << kSlotLg2<F, L>);
     Word const word = load(table[place]);
     if (overmap_ == Overmap::keeps && F::entry(word, L) == Entry::leaf) {
         if (F::leaf_size(word, L) != size) return fail(Errno::addrinuse);
@@ -79,7 +79,7 @@ bool Radix<F, Source, Stores>::tear_down(Word* table, std::uint64_t slot, std::u
     Entry const entry = F::entry(word, L);
     if (entry == Entry::leaf) {
         PageSize const size = F::leaf_size(word, L);
-        std::uint64_t const slots = size.bytes() >> kSlotLg2<L>;
+        std::uint64_t const slots = size.bytes() >> kSlotLg2<F, L>;
         Stores::fill(table + (slot & ~(slots - 1)), slots, Word{0}, Word{0});
         count(size.lg2(), ~std::uint64_t{0});
         removed.flush.add_range({Iova{size.align_down(iova)}, Iova{iova | size.mask()}});
@@ -94,7 +94,7 @@ bool Radix<F, Source, Stores>::tear_down(Word* table, std::uint64_t slot, std::u
         Stores::store(table[slot], Word{0});
         uncount<L - 1>(below, removed.flush);
         retire(below, *info, L - 1, removed);
-        removed.flush.add_range(slot_range<L>(iova));
+        removed.flush.add_range(slot_range<F, L>(iova));
         return true;
     } else {
         return false;
@@ -109,14 +109,14 @@ void Radix<F, Source, Stores>::uncount(Paddr table, Flush& flush)
 {
     flush.add_tables(L, L);
     Word const* const slots = words(table);
-    for (std::uint64_t i = 0; i < kSlots<L>; ++i) {
+    for (std::uint64_t i = 0; i < kSlots<F, L>; ++i) {
         Word const word = load(slots[i]);
         Entry const entry = F::entry(word, L);
         if (entry == Entry::leaf) {
             PageSize const size = F::leaf_size(word, L);
             flush.add_leaves(L, size);
             count(size.lg2(), ~std::uint64_t{0});
-            i |= (size.bytes() >> kSlotLg2<L>)-1;
+            i |= (size.bytes() >> kSlotLg2<F, L>)-1;
         }
         if constexpr (L > 0)
             if (entry == Entry::table && own(F::table_paddr(word), L - 1) != nullptr)

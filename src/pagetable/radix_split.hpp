@@ -10,7 +10,7 @@ Result<> Radix<F, Source, Stores>::split(Iova at, Removed& removed)
 {
     Top const top = this->top();
     if (at.raw() > std::min(last_, last_under(top))) return {};
-    return at_level(top.level, [&]<unsigned L>() {
+    return at_level<F>(top.level, [&]<unsigned L>() {
         return split_table<L>(top_table<L>(top, at.raw()), at.raw(), removed);
     });
 }
@@ -19,7 +19,7 @@ template <PageTableFormat F, TableSource Source, class Stores>
 template <unsigned L>
 Result<> Radix<F, Source, Stores>::split_table(Word* table, std::uint64_t at, Removed& removed)
 {
-    Word const word = load(table[index<L>(at)]);
+    Word const word = load(table[index<F, L>(at)]);
     Entry const entry = F::entry(word, L);
     if (entry == Entry::leaf && !F::leaf_size(word, L).aligned(at))
         return split_leaf<L>(table, word, at, removed);
@@ -28,7 +28,7 @@ Result<> Radix<F, Source, Stores>::split_table(Word* table, std::uint64_t at, Re
         Paddr const below = F::table_paddr(word);
         TableInfo* const info = own(below, L - 1);
         if (info == nullptr) return {};
-        changes(*info);
+        marks_.changes(*info, at);
         return split_table<L - 1>(words(below), at, removed);
     } else {
         return {};
@@ -50,8 +50,8 @@ Result<> Radix<F, Source, Stores>::split_leaf(Word* table, Word word, std::uint6
                                               Removed& removed)
 {
     PageSize const size = F::leaf_size(word, L);
-    bool const several = size.lg2() > kSlotLg2<L>;
-    bool const inside = (at & kSlotMask<L>) != 0;
+    bool const several = size.lg2() > kSlotLg2<F, L>;
+    bool const inside = (at & kSlotMask<F, L>) != 0;
     if (several && !has_piece<L>()) return fail(Errno::nxio);
     Spare spare{};
     if constexpr (L > 0) {
@@ -65,12 +65,12 @@ Result<> Radix<F, Source, Stores>::split_leaf(Word* table, Word word, std::uint6
     if (several) split_run<L>(table, size, at);
     if constexpr (L > 0) {
         if (!inside) return {};
-        Word& slot = table[index<L>(at)];
+        Word& slot = table[index<F, L>(at)];
         Word now = load(slot);
         // Again if a device marks the leaf meanwhile.
         do write_pieces<L - 1>(spare, at, F::leaf_paddr(now, L), F::leaf_attributes(now, L));
         while (!Stores::replace(slot, now, F::make_table(spare[L - 1], L)));
-        count(kSlotLg2<L>, ~std::uint64_t{0});
+        count(kSlotLg2<F, L>, ~std::uint64_t{0});
         count_pieces<L - 1>(at);
     }
     return {};
@@ -81,7 +81,7 @@ template <PageTableFormat F, TableSource Source, class Stores>
 template <unsigned L>
 bool Radix<F, Source, Stores>::has_piece() const
 {
-    return (leaf_sizes_[L] >> kSlotLg2<L> & 1) != 0;
+    return (leaf_sizes_[L] >> kSlotLg2<F, L> & 1) != 0;
 }
 
 // Tables from level L down to where `at` is a boundary between leaves. On error none is kept.
@@ -90,14 +90,14 @@ template <unsigned L>
 Result<> Radix<F, Source, Stores>::reserve_pieces(std::uint64_t at, Spare& spare)
 {
     if (!has_piece<L>()) return fail(Errno::nxio);
-    auto const table = make_table_of(L, Content::anything);
+    auto const table = make_table_of(L, at, Content::anything);
     if (!table) return fail(Errno::nomem);
     spare[L] = *table;
-    if ((at & kSlotMask<L>) == 0) return {};
+    if ((at & kSlotMask<F, L>) == 0) return {};
     Result<> below = fail(Errno::nxio);
     if constexpr (L > 0) below = reserve_pieces<L - 1>(at, spare);
     if (!below) {
-        source_->info(*table)->tag.store(0, std::memory_order_relaxed);
+        Marks::unmark(*source_->info(*table));
         give_back({table, *table, 1});
     }
     return below;
@@ -109,15 +109,15 @@ void Radix<F, Source, Stores>::write_pieces(Spare const& spare, std::uint64_t at
                                             Word attributes)
 {
     Word* const slots = words(spare[L]);
-    write_leaves<L>(slots, kSlots<L>, PageSize::lg2_of(kSlotLg2<L>), paddr, attributes);
-    if ((at & kSlotMask<L>) == 0) {
-        set_uniform(*source_->info(spare[L]), kSlotLg2<L>, paddr);
+    write_leaves<L>(slots, kSlots<F, L>, PageSize::lg2_of(kSlotLg2<F, L>), paddr, attributes);
+    if ((at & kSlotMask<F, L>) == 0) {
+        Marks::set_uniform(*source_->info(spare[L]), kSlotLg2<F, L>, paddr);
         return;
     }
     if constexpr (L > 0) {
-        Paddr const there = paddr + (index<L>(at) << kSlotLg2<L>);
+        Paddr const there = paddr + (index<F, L>(at) << kSlotLg2<F, L>);
         write_pieces<L - 1>(spare, at, there, attributes);
-        Stores::store(slots[index<L>(at)], F::make_table(spare[L - 1], L));
+        Stores::store(slots[index<F, L>(at)], F::make_table(spare[L - 1], L));
     }
 }
 
@@ -125,8 +125,8 @@ template <PageTableFormat F, TableSource Source, class Stores>
 template <unsigned L>
 void Radix<F, Source, Stores>::count_pieces(std::uint64_t at)
 {
-    bool const table_below = (at & kSlotMask<L>) != 0;
-    count(kSlotLg2<L>, kSlots<L> - (table_below ? 1 : 0));
+    bool const table_below = (at & kSlotMask<F, L>) != 0;
+    count(kSlotLg2<F, L>, kSlots<F, L> - (table_below ? 1 : 0));
     if constexpr (L > 0)
         if (table_below) count_pieces<L - 1>(at);
 }
@@ -136,8 +136,8 @@ template <PageTableFormat F, TableSource Source, class Stores>
 template <unsigned L>
 void Radix<F, Source, Stores>::split_run(Word* table, PageSize size, std::uint64_t at)
 {
-    std::uint64_t const slots = size.bytes() >> kSlotLg2<L>;
-    Word* const first = table + (index<L>(at) & ~(slots - 1));
+    std::uint64_t const slots = size.bytes() >> kSlotLg2<F, L>;
+    Word* const first = table + (index<F, L>(at) & ~(slots - 1));
     // A mark in one word is about all of the leaf.
     bool dirty = false;
     if constexpr (TracksDirty<F>)
@@ -149,12 +149,12 @@ void Radix<F, Source, Stores>::split_run(Word* table, PageSize size, std::uint64
             Word marked = now;
             if constexpr (TracksDirty<F>)
                 if (dirty) marked = F::make_dirty(now);
-            piece = F::make_leaf(F::leaf_paddr(now, L) + (i << kSlotLg2<L>), L,
-                                 PageSize::lg2_of(kSlotLg2<L>), F::leaf_attributes(marked, L));
+            piece = F::make_leaf(F::leaf_paddr(now, L) + (i << kSlotLg2<F, L>), L,
+                                 PageSize::lg2_of(kSlotLg2<F, L>), F::leaf_attributes(marked, L));
         } while (!Stores::replace(first[i], now, piece));
     }
     count(size.lg2(), ~std::uint64_t{0});
-    count(kSlotLg2<L>, slots);
+    count(kSlotLg2<F, L>, slots);
 }
 
 template <PageTableFormat F, TableSource Source, class Stores>
@@ -163,7 +163,7 @@ std::uint64_t Radix<F, Source, Stores>::join(IovaRange range, Removed& removed)
     Top const top = this->top();
     std::uint64_t const last = std::min({range.last.raw(), last_, last_under(top)});
     if (range.start.raw() > last) return 0;
-    return at_level(top.level, [&]<unsigned L>() {
+    return at_level<F>(top.level, [&]<unsigned L>() {
         std::uint64_t made = 0;
         for_each_top_table<L>(top, {range.start, Iova{last}}, [&](Word* table, IovaRange part) {
             made += join_table<L>(table, part, removed);
@@ -179,16 +179,16 @@ std::uint64_t Radix<F, Source, Stores>::join_table(Word* table, IovaRange range,
 {
     std::uint64_t made = 0;
     if constexpr (L > 0) {
-        for_each_slot<L>(table, range, [&](Word& slot, IovaRange part) {
+        for_each_slot<F, L>(table, range, [&](Word& slot, IovaRange part) {
             Word const word = load(slot);
             if (F::entry(word, L) != Entry::table) return;
             Paddr const below = F::table_paddr(word);
             TableInfo* const info = own(below, L - 1);
             if (info == nullptr) return;
             std::uint64_t const made_below = join_table<L - 1>(words(below), part, removed);
-            if (made_below != 0) changes(*info);
+            if (made_below != 0) marks_.changes(*info, part.start.raw());
             made += made_below;
-            bool const whole = part == slot_range<L>(part.start.raw());
+            bool const whole = part == slot_range<F, L>(part.start.raw());
             if (whole && has_piece<L>() && join_slot<L>(slot, word, part, *info, removed)) ++made;
         });
     }
@@ -204,7 +204,7 @@ bool Radix<F, Source, Stores>::join_slot(Word& slot, Word word, IovaRange part, 
     auto const leaf = joined<L>(words(below));
     if (!leaf || !Stores::replace(slot, word, *leaf)) return false;
     uncount<L - 1>(below, removed.flush);
-    count(kSlotLg2<L>, 1);
+    count(kSlotLg2<F, L>, 1);
     retire(below, info, L - 1, removed);
     removed.flush.add_range(part);
     return true;
@@ -223,17 +223,18 @@ auto Radix<F, Source, Stores>::joined(Word const* table) const -> std::optional<
     Word first = load(table[0]);
     if (F::entry(first, kBelow) != Entry::leaf) return std::nullopt;
     Paddr const paddr = F::leaf_paddr(first, kBelow);
-    if ((paddr.raw() & kSlotMask<L>) != 0) return std::nullopt;
-    for (std::uint64_t slot = 0; slot < kSlots<kBelow>;) {
+    if ((paddr.raw() & kSlotMask<F, L>) != 0) return std::nullopt;
+    for (std::uint64_t slot = 0; slot < kSlots<F, kBelow>;) {
         Word const word = load(table[slot]);
         if (F::entry(word, kBelow) != Entry::leaf || unmarked(word) != unmarked(first) ||
-            F::leaf_paddr(word, kBelow) != paddr + (slot << kSlotLg2<kBelow>))
+            F::leaf_paddr(word, kBelow) != paddr + (slot << kSlotLg2<F, kBelow>))
             return std::nullopt;
-        slot += F::leaf_size(word, kBelow).bytes() >> kSlotLg2<kBelow>;
+        slot += F::leaf_size(word, kBelow).bytes() >> kSlotLg2<F, kBelow>;
     }
     if constexpr (TracksDirty<F>)
         if (tracking_ == Tracking::on) first = F::make_dirty(first);
-    return F::make_leaf(paddr, L, PageSize::lg2_of(kSlotLg2<L>), F::leaf_attributes(first, kBelow));
+    return F::make_leaf(paddr, L, PageSize::lg2_of(kSlotLg2<F, L>),
+                        F::leaf_attributes(first, kBelow));
 }
 
 }  // namespace pinfold::pagetable

@@ -5,17 +5,18 @@
 
 namespace pinfold::pagetable {
 
-// A table of `level`, tagged as ours and not in the tree yet; 2^more_lg2 of them side by side.
+// A table of `level` around `iova`, marked as ours and not in the tree yet; 2^more_lg2 of them side
+// by side.
 template <PageTableFormat F, TableSource Source, class Stores>
-std::optional<Paddr> Radix<F, Source, Stores>::make_table_of(unsigned level, Content content,
-                                                             unsigned more_lg2)
+std::optional<Paddr> Radix<F, Source, Stores>::make_table_of(unsigned level, std::uint64_t iova,
+                                                             Content content, unsigned more_lg2)
 {
     auto const block =
-        source_->allocate(std::max(table_lg2(level) + more_lg2, source_->block_lg2()));
+        source_->allocate(std::max(table_lg2<F>(level) + more_lg2, source_->block_lg2()));
     if (!block) return std::nullopt;
     TableInfo& info = *source_->info(block->paddr);
-    info.tag.store(tag(level), std::memory_order_relaxed);
-    tables_.fetch_add(1, std::memory_order_relaxed);
+    marks_.mark(info, level, iova);
+    counters_.count_tables(1);
     if (content == Content::zeroes && !block->zeroed)
         Stores::fill(words(block->paddr), std::uint64_t{1} << (F::slots_lg2(level) + more_lg2),
                      Word{0}, Word{0});
@@ -27,7 +28,8 @@ template <PageTableFormat F, TableSource Source, class Stores>
 void Radix<F, Source, Stores>::retire(Paddr table, TableInfo& info, unsigned level,
                                       Removed& removed)
 {
-    info.tag.store(tag(level) | kRetired, std::memory_order_relaxed);
+    marks_.retire(info, level);
+    near_.store(0, std::memory_order_relaxed);
     removed.tables.push(table, info);
 }
 
@@ -37,8 +39,7 @@ void Radix<F, Source, Stores>::release(Removed& removed)
     removed.flush = {};
     Chain chain;
     while (auto const table = removed.tables.pop(*source_)) {
-        std::uint64_t const tag = source_->info(*table)->tag.load(std::memory_order_relaxed);
-        chain_tables(*table, static_cast<unsigned>(tag & kLevel) - 1, chain);
+        chain_tables(*table, Marks::level(*source_->info(*table)), chain);
     }
     give_back(chain);
 }
@@ -49,7 +50,7 @@ template <PageTableFormat F, TableSource Source, class Stores>
 void Radix<F, Source, Stores>::chain_tables(Paddr table, unsigned level, Chain& chain)
 {
     TableInfo& info = *source_->info(table);
-    info.tag.store(0, std::memory_order_relaxed);
+    Marks::unmark(info);
     if (level > 0) {
         Word const* const slots = words(table);
         std::uint64_t const count = std::uint64_t{1} << F::slots_lg2(level);
@@ -72,7 +73,7 @@ template <PageTableFormat F, TableSource Source, class Stores>
 void Radix<F, Source, Stores>::give_back(Chain const& chain)
 {
     if (!chain.first) return;
-    tables_.fetch_sub(chain.count, std::memory_order_relaxed);
+    counters_.count_tables(0 - chain.count);
     source_->free(*chain.first, chain.last, chain.count, source_->block_lg2());
 }
 
@@ -89,8 +90,9 @@ void Radix<F, Source, Stores>::discard(Paddr table, unsigned level)
 template <PageTableFormat F, TableSource Source, class Stores>
 void Radix<F, Source, Stores>::free_tables(Paddr root, unsigned level)
 {
-    unsigned const lg2 = std::max(
-        table_lg2(level) + (level == first_level_ ? concatenated_lg2_ : 0), source_->block_lg2());
+    unsigned const lg2 =
+        std::max(table_lg2<F>(level) + (level == first_level_ ? concatenated_lg2_ : 0),
+                 source_->block_lg2());
     Chain chain;
     std::uint64_t const side_by_side = std::uint64_t{1} << concatenated_lg2_;
     Word const* const slots = words(root);
@@ -101,8 +103,8 @@ void Radix<F, Source, Stores>::free_tables(Paddr root, unsigned level)
         if (own(below, level - 1) != nullptr) chain_tables(below, level - 1, chain);
     }
     give_back(chain);
-    source_->info(root)->tag.store(0, std::memory_order_relaxed);
-    tables_.fetch_sub(1, std::memory_order_relaxed);
+    Marks::unmark(*source_->info(root));
+    counters_.count_tables(~std::uint64_t{0});
     source_->free(root, root, 1, lg2);
 }
 
@@ -111,8 +113,8 @@ void Radix<F, Source, Stores>::sweep()
 {
     Chain chain;
     source_->each([&](Paddr table, TableInfo& info) {
-        if ((info.tag.load(std::memory_order_relaxed) ^ owner_) >> kOwnerShift != 0) return;
-        info.tag.store(0, std::memory_order_relaxed);
+        if (!marks_.ever_owned(info)) return;
+        Marks::unmark(info);
         if (chain.first)
             source_->info(chain.last)->link.store(table.raw(), std::memory_order_relaxed);
         else
@@ -127,7 +129,7 @@ template <PageTableFormat F, TableSource Source, class Stores>
 std::uint64_t Radix<F, Source, Stores>::table_bytes() const
 {
     unsigned const first =
-        std::max(table_lg2(first_level_) + concatenated_lg2_, source_->block_lg2());
+        std::max(table_lg2<F>(first_level_) + concatenated_lg2_, source_->block_lg2());
     return (std::uint64_t{1} << first) + ((tables() - 1) << source_->block_lg2());
 }
 

@@ -6,6 +6,24 @@
 namespace pinfold::pagetable {
 
 template <PageTableFormat F, TableSource Source, class Stores>
+template <class Sink>
+struct Radix<F, Source, Stores>::Unmapping {
+    std::uint64_t iova;
+    std::uint64_t last;
+    std::uint64_t bytes;  // taken away
+    bool finished;
+    Removed& removed;
+    RunMerger<Sink> runs;
+
+    void advance(std::uint64_t went)
+    {
+        bytes += went;
+        finished = last - iova < went;
+        iova += went;
+    }
+};
+
+template <PageTableFormat F, TableSource Source, class Stores>
 template <RunSink Sink>
 std::uint64_t Radix<F, Source, Stores>::unmap(Iova iova, std::uint64_t size, Removed& removed,
                                               Sink&& sink)
@@ -13,7 +31,7 @@ std::uint64_t Radix<F, Source, Stores>::unmap(Iova iova, std::uint64_t size, Rem
     if (size == page_ && (iova.raw() & (size - 1)) == 0 && iova.raw() <= last_) {
         Word* const slot = page_slot(iova.raw());
         Word const word = slot == nullptr ? Word{0} : load(*slot);
-        PageSize const page = PageSize::lg2_of(kSlotLg2<0>);
+        PageSize const page = PageSize::lg2_of(kSlotLg2<F, 0>);
         if (F::entry(word, 0) == Entry::leaf && F::leaf_size(word, 0) == page) {
             Stores::store(*slot, Word{0});
             count(page.lg2(), ~std::uint64_t{0});
@@ -36,7 +54,7 @@ std::uint64_t Radix<F, Source, Stores>::unmap_long(Iova iova, std::uint64_t size
     Top const top = this->top();
     if (iova.raw() > last_under(top)) return 0;
     Unmapping<Sink> at{iova.raw(), range->last.raw(), 0, false, removed, RunMerger<Sink>{sink}};
-    at_level(top.level, [&]<unsigned L>() {
+    at_level<F>(top.level, [&]<unsigned L>() {
         std::uint64_t const last = std::min(at.last, last_under(top));
         while (!at.finished && at.iova <= last)
             if (unmap_table<L>(top_table<L>(top, at.iova), at) == Go::stop) break;
@@ -52,7 +70,7 @@ template <unsigned L, class Sink>
 auto Radix<F, Source, Stores>::unmap_table(Word* table, Unmapping<Sink>& at) -> Go
 {
     do {
-        Word& slot = table[index<L>(at.iova)];
+        Word& slot = table[index<F, L>(at.iova)];
         Word word = load(slot);
         Entry const entry = entry_to_take<L>(table, word, at);
         if (entry == Entry::leaf) {
@@ -66,7 +84,7 @@ auto Radix<F, Source, Stores>::unmap_table(Word* table, Unmapping<Sink>& at) -> 
             }
         }
         return Go::stop;  // a hole
-    } while (!at.finished && index<L>(at.iova) != 0);
+    } while (!at.finished && index<F, L>(at.iova) != 0);
     return Go::on;
 }
 
@@ -84,7 +102,7 @@ Entry Radix<F, Source, Stores>::entry_to_take(Word* table, Word& word, Unmapping
     if (partial_ != Partial::splits) return Entry::reserved;
     std::uint64_t const boundary = from_the_start ? at.last + 1 : at.iova;
     if (!split_leaf<L>(table, word, boundary, at.removed)) return Entry::reserved;
-    word = load(table[index<L>(at.iova)]);
+    word = load(table[index<F, L>(at.iova)]);
     return entry_to_take<L>(table, word, at);
 }
 
@@ -95,9 +113,9 @@ auto Radix<F, Source, Stores>::clear_leaves(Word* table, Word word, Unmapping<Si
 {
     PageSize const size = F::leaf_size(word, L);
     if (!size.aligned(at.iova)) return Go::stop;
-    Word* const first = table + index<L>(at.iova);
-    unsigned const slots_lg2 = size.lg2() - kSlotLg2<L>;  // slots of one leaf
-    std::uint64_t const room = kSlots<L> - index<L>(at.iova);
+    Word* const first = table + index<F, L>(at.iova);
+    unsigned const slots_lg2 = size.lg2() - kSlotLg2<F, L>;  // slots of one leaf
+    std::uint64_t const room = kSlots<F, L> - index<F, L>(at.iova);
     // The last one may be covered in part.
     std::uint64_t const rest = at.last - at.iova;
     bool const last_too = partial_ == Partial::takes_all || (rest & size.mask()) == size.mask();
@@ -128,18 +146,18 @@ auto Radix<F, Source, Stores>::unmap_below(Word& slot, Word word, Unmapping<Sink
     Paddr const below = F::table_paddr(word);
     TableInfo* const info = own(below, L - 1);
     if (info == nullptr) return Go::stop;
-    bool const whole = (at.iova & kSlotMask<L>) == 0 && at.last - at.iova >= kSlotMask<L>;
+    bool const whole = (at.iova & kSlotMask<F, L>) == 0 && at.last - at.iova >= kSlotMask<F, L>;
 
-    unsigned const leaf_lg2 = uniform(*info);
+    unsigned const leaf_lg2 = Marks::uniform(*info);
     if (whole && leaf_lg2 != 0) {
         Stores::store(slot, Word{0});
-        at.runs.add(at.iova, info->link.load(std::memory_order_relaxed), kSlotMask<L> + 1);
-        count(leaf_lg2, 0 - ((kSlotMask<L> + 1) >> leaf_lg2));
-        at.removed.flush.add_leaves(level_of(leaf_lg2), PageSize::lg2_of(leaf_lg2));
-        at.removed.flush.add_tables(level_of(leaf_lg2), L - 1);
-        at.advance(kSlotMask<L> + 1);
+        at.runs.add(at.iova, Marks::first_paddr(*info).raw(), kSlotMask<F, L> + 1);
+        count(leaf_lg2, 0 - ((kSlotMask<F, L> + 1) >> leaf_lg2));
+        at.removed.flush.add_leaves(level_of<F>(leaf_lg2), PageSize::lg2_of(leaf_lg2));
+        at.removed.flush.add_tables(level_of<F>(leaf_lg2), L - 1);
+        at.advance(kSlotMask<F, L> + 1);
     } else {
-        changes(*info);
+        marks_.changes(*info, at.iova);
         if (unmap_table<L - 1>(words(below), at) == Go::stop) return Go::stop;
         if (!whole) return Go::on;
         Stores::store(slot, Word{0});
