@@ -46,7 +46,7 @@ public:
             return id;
         }
         assert(fresh_ < ready_);
-        return id_of_number(fresh_++);
+        return fresh_++;
     }
     void retire(Id id)
     {
@@ -69,6 +69,18 @@ public:
             give(id);
             --in_use_;
         }
+        if (in_use_ == 0 && chunk_count_ > 1) [[unlikely]]
+            shrink();
+    }
+    // All that was retired is free.
+    void release()
+    {
+        if (retired_.count == 0) return;
+        link(retired_last_) = free_.first;
+        free_.first = retired_.first;
+        free_.count += retired_.count;
+        in_use_ -= retired_.count;
+        retired_ = {};
         if (in_use_ == 0 && chunk_count_ > 1) [[unlikely]]
             shrink();
     }
@@ -115,11 +127,6 @@ private:
         std::uint32_t count = 0;
     };
 
-    // Units are numbered in the order of the chunks. Number 0 is never handed out, as id 0 is none.
-    static Id id_of_number(std::uint64_t number)
-    {
-        return static_cast<Id>(((number / kPerChunk) << kIndexLg2) | (number % kPerChunk));
-    }
     Id& link(Id id)
     {
         return reinterpret_cast<Head*>(chunks_[id >> kIndexLg2])->links[id & kIndexMask];
@@ -149,13 +156,13 @@ private:
             return populate_more_of_the_first();
         }
         keep_fresh_for_later();
-        fresh_ = (chunk_count_ - 1) * kPerChunk;
-        ready_ = fresh_ + kPerChunk;
+        fresh_ = static_cast<Id>((chunk_count_ - 1) << kIndexLg2);
+        ready_ = fresh_ + static_cast<Id>(kPerChunk);
         return true;
     }
     void keep_fresh_for_later()
     {
-        for (; fresh_ < ready_; ++fresh_) give(id_of_number(fresh_));
+        for (; fresh_ < ready_; ++fresh_) give(fresh_);
     }
     void give(Id id)
     {
@@ -171,7 +178,7 @@ private:
         first_ready_bytes_ += step;
         std::size_t const units =
             (first_ready_bytes_ - std::min(first_ready_bytes_, kHead)) / kUnit;
-        ready_ = std::max<std::uint64_t>(fresh_, std::min(units, kInFirst));
+        ready_ = std::max(fresh_, static_cast<Id>(std::min(units, kInFirst)));
         return true;
     }
 
@@ -181,7 +188,7 @@ private:
         drop_chunks(1);
         free_ = {};
         fresh_ = 1;
-        ready_ = std::max<std::uint64_t>(fresh_, kInFirst);
+        ready_ = std::max(fresh_, static_cast<Id>(kInFirst));
     }
     void drop_chunks(std::size_t keep)
     {
@@ -192,8 +199,10 @@ private:
     std::array<std::byte*, kMostChunks> chunks_{};
     std::size_t chunk_count_ = 0;
     std::size_t first_ready_bytes_ = 0;
-    std::uint64_t fresh_ = 1;  // the number of the first unit that was never taken
-    std::uint64_t ready_ = 1;  // units below are populated
+    // Of the last chunk: its first unit that was never taken, and the end of those that are
+    // populated. Unit 0 is never handed out, as id 0 is none.
+    Id fresh_ = 1;
+    Id ready_ = 1;
     std::uint64_t in_use_ = 0;
     List free_;
     List retired_;

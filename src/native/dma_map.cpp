@@ -86,31 +86,35 @@ DmaMap::Usage DmaMap::usage(Owner owner) const
 }
 
 // `other` is the address on the other side.
-[[gnu::always_inline]] inline Result<DmaMap::Request> DmaMap::checked(Iova iova,
-                                                                      std::uint64_t other,
-                                                                      std::uint64_t size, Prot prot,
-                                                                      Owner owner) const
+[[gnu::always_inline]] inline Result<> DmaMap::check(Iova iova, std::uint64_t other,
+                                                     std::uint64_t size, Prot prot) const
 {
     bool const known_prot = prot != Prot::none && (prot | Prot::read_write) == Prot::read_write;
     if (!granule_.aligned(iova.raw() | other | size) || size == 0 || !known_prot)
         return fail(Errno::inval);
-    TRY(PaddrRange::of(Paddr{other}, size));
-    return Request{TRY(IovaRange::of(iova, size)), prot, owner};
+    if (iova.raw() + (size - 1) < iova.raw() || other + (size - 1) < other)
+        return fail(Errno::overflow);
+    return {};
 }
 
 Result<> DmaMap::map(Iova iova, void* memory, std::uint64_t size, Prot prot, Owner owner)
 {
     auto const raw = reinterpret_cast<std::uintptr_t>(memory);
-    auto const request = TRY(checked(iova, raw, size, prot, owner));
+    TRY(check(iova, raw, size, prot));
+    Request const request{{iova, iova + (size - 1)}, owner};
+    Entry const leaf = Entry::leaf(iova, Paddr{raw}, prot);
     std::lock_guard const lock{lock_};
+    if (map_among_others(request, leaf)) [[likely]]
+        return {};
     TRY(admit(request));
-    return commit(request, Entry::leaf(iova, Paddr{raw}, prot), nullptr);
+    return commit(request, leaf, nullptr);
 }
 
 Result<> DmaMap::map(Iova iova, DmaFile const& file, std::uint64_t offset, std::uint64_t size,
                      Prot prot, Owner owner)
 {
-    auto const request = TRY(checked(iova, offset, size, prot, owner));
+    TRY(check(iova, offset, size, prot));
+    Request const request{{iova, iova + (size - 1)}, owner};
     std::lock_guard const lock{lock_};
     TRY(admit(request));
     if (allows(prot, Access::write) && !file.writable()) return fail(Errno::acces);
@@ -121,7 +125,8 @@ Result<> DmaMap::map(Iova iova, DmaFile const& file, std::uint64_t offset, std::
 
 Result<> DmaMap::map_without_memory(Iova iova, std::uint64_t size, Prot prot, Owner owner)
 {
-    auto const request = TRY(checked(iova, 0, size, prot, owner));
+    TRY(check(iova, 0, size, prot));
+    Request const request{{iova, iova + (size - 1)}, owner};
     std::lock_guard const lock{lock_};
     TRY(admit(request));
     return commit(request, Entry::without_memory(prot), nullptr);
@@ -131,6 +136,33 @@ Result<> DmaMap::map_without_memory(Iova iova, std::uint64_t size, Prot prot, Ow
 std::optional<IovaRange> DmaMap::known(IovaRange range) const
 {
     return range.intersection({Iova{0}, last_iova_});
+}
+
+// The usual case, in which no errno wins over another. False: nothing has changed.
+inline bool DmaMap::map_among_others(Request const& request, Entry entry)
+{
+    if (!within_limits(request) || own_log_) return false;
+    auto const owner = static_cast<std::uint64_t>(request.owner);
+    if (index_->map_pages(request.iova, entry, {0, owner}) == 0) return false;
+    charge(request);
+    return true;
+}
+
+inline bool DmaMap::within_limits(Request const& request) const
+{
+    auto const number = static_cast<std::size_t>(request.owner);
+    if (number >= accounts_.size()) return false;
+    Account const& account = accounts_[number];
+    return !account.free && request.iova.last <= last_iova_ &&
+           index_->mappings() < mapping_limit_ && account.used.mappings < account.limits.mappings &&
+           request.iova.size() <= account.limits.bytes - account.used.bytes;
+}
+
+inline void DmaMap::charge(Request const& request)
+{
+    Usage& used = accounts_[static_cast<std::size_t>(request.owner)].used;
+    used.bytes += request.iova.size();
+    ++used.mappings;
 }
 
 Result<> DmaMap::admit(Request const& request) const
@@ -154,9 +186,7 @@ Result<> DmaMap::commit(Request const& request, Entry entry, native::View* view)
     index_->set_tag(
         id, {reinterpret_cast<std::uintptr_t>(view), static_cast<std::uint64_t>(request.owner)});
     if (view != nullptr) ++view->uses;
-    Usage& used = accounts_[static_cast<std::size_t>(request.owner)].used;
-    used.bytes += request.iova.size();
-    ++used.mappings;
+    charge(request);
     return {};
 }
 
@@ -170,14 +200,9 @@ Result<std::uint64_t> DmaMap::unmap(Iova iova, std::uint64_t size, DmaReader* se
 {
     auto const range = TRY(unmappable(iova, size));
     std::lock_guard const lock{lock_};
-    // One whole mapping, as nearly always.
-    if (Id const id = range.last <= last_iova_ ? index_->id_at(range.start) : 0; id != 0) {
-        Mapping const mapping = index_->mapping(id);
-        if (mapping.iova == range) [[likely]] {
-            remove(id, mapping);
-            settle(self);
-            return size;
-        }
+    if (range.last <= last_iova_ && take_one(range)) [[likely]] {
+        settle(self);
+        return size;
     }
     TRY(cuts_nothing(range));
     std::uint64_t const bytes = take(range);
@@ -252,16 +277,37 @@ std::uint64_t DmaMap::take_those_of(Owner owner)
     }
 }
 
+// One whole mapping, as nearly always. False: `range` is none.
+inline bool DmaMap::take_one(IovaRange range)
+{
+    if (auto const tag = index_->remove_pages(range)) [[likely]] {
+        discharge(range, *tag);
+        return true;
+    }
+    Id const id = index_->id_at(range.start);
+    if (id == 0) return false;
+    Mapping const mapping = index_->mapping(id);
+    if (mapping.iova != range) return false;
+    remove(id, mapping);
+    return true;
+}
+
 void DmaMap::remove(Id id, Mapping const& mapping)
 {
-    auto const [view, owner] = index_->tag(id);
+    auto const tag = index_->tag(id);
     index_->remove(id);
+    discharge(mapping.iova, tag);
+}
+
+inline void DmaMap::discharge(IovaRange iova, Index::Tag const& tag)
+{
+    auto const [view, owner] = tag;
     if (view != 0) {
         --reinterpret_cast<native::View*>(view)->uses;
         views_left_ = true;
     }
     Usage& used = accounts_[owner].used;
-    used.bytes -= mapping.iova.size();
+    used.bytes -= iova.size();
     --used.mappings;
 }
 

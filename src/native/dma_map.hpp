@@ -154,21 +154,24 @@ private:
     };
     struct Request {
         IovaRange iova;
-        Prot prot;
         Owner owner;
     };
 
     DmaMap(Options const& options, std::unique_ptr<native::Index> index);
-    Result<Request> checked(Iova iova, std::uint64_t other, std::uint64_t size, Prot prot,
-                            Owner owner) const;
+    Result<> check(Iova iova, std::uint64_t other, std::uint64_t size, Prot prot) const;
     Result<IovaRange> unmappable(Iova iova, std::uint64_t size) const;
     std::optional<IovaRange> known(IovaRange range) const;
+    bool within_limits(Request const& request) const;
+    bool map_among_others(Request const& request, native::Entry entry);
+    void charge(Request const& request);
     Result<> admit(Request const& request) const;
     Result<> commit(Request const& request, native::Entry entry, native::View* view);
     Result<> cuts_nothing(IovaRange range) const;
     std::uint64_t take(IovaRange range);
     std::uint64_t take_those_of(Owner owner);
+    bool take_one(IovaRange range);
     void remove(native::Id id, native::Mapping const& mapping);
+    void discharge(IovaRange iova, native::Index::Tag const& tag);
     void settle(DmaReader* self);
     void wait(DmaReader* self);
     void close(native::File& file);

@@ -89,6 +89,12 @@ public:
     bool vacant(IovaRange iova) const;
     Result<Id> insert(IovaRange iova, Entry leaf);
 
+    // map() and remove() of a mapping of few pages among others, as nearly all are, by its tag and
+    // exact bounds. 0 and nullopt: not this way, and nothing has changed. REQUIRES: within the
+    // width.
+    Id map_pages(IovaRange iova, Entry leaf, Tag tag);
+    std::optional<Tag> remove_pages(IovaRange iova);
+
     // Takes a mapping away. It is the reader's until release().
     void remove(Id id);
     // Takes mappings away from range.start on, up to the range's end or the first hole, and shows
@@ -113,7 +119,7 @@ public:
     // What was taken away or replaced until `upto` may be used anew; no matter if it was released
     // before. REQUIRES: no reader is left that looked before that moment.
     void release(Mark upto);
-    void release() { release(mark()); }
+    void release();
 
     std::uint64_t mappings() const { return mappings_; }
     // Mappings by log2 of their size, rounded down.
@@ -188,7 +194,7 @@ private:
     bool reserve_roots(unsigned count);
     Root* take_root();
     void give_back(Root* root);
-    Id take_record(Mapping const& mapping, Tag tag);
+    Id take_record(IovaRange iova, Entry entry, Tag tag);
     void put(Piece const& piece);
     void take_out(Piece const& piece);
     void count(IovaRange range, int change);
@@ -202,6 +208,15 @@ private:
     {
         return (raw >> kPageLg2) & (TableAt<0>::kSlots - 1);
     }
+
+    // index_pages.hpp
+    struct Run {
+        TableAt<0>* table;
+        std::size_t slot;
+        std::size_t end;
+    };
+    Run run_of(IovaRange iova) const;
+    static void add_used(TableAt<0>& table, std::uint16_t change);
 
     // index_write.hpp
     template <unsigned kLevel>

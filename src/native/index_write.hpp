@@ -67,21 +67,22 @@ Result<Id> BasicIndex<S>::insert(IovaRange iova, Entry leaf)
 {
     if (!reserve(iova)) return fail(Errno::nomem);
 
-    Id const id = take_record({iova, leaf}, {});
+    Id const id = take_record(iova, leaf, {});
     put({iova.start.raw(), iova.last.raw(), leaf, id});
     count(iova, 1);
     return id;
 }
 
 template <class S>
-Id BasicIndex<S>::take_record(Mapping const& mapping, Tag tag)
+inline Id BasicIndex<S>::take_record(IovaRange iova, Entry entry, Tag tag)
 {
     Id const id = records_.take();
     Record& fresh = record(id);
-    fresh.start.store(mapping.iova.start.raw(), std::memory_order_relaxed);
-    fresh.last.store(mapping.iova.last.raw(), std::memory_order_relaxed);
-    fresh.entry.store(mapping.entry.raw(), std::memory_order_relaxed);
-    set_tag(id, tag);
+    fresh.start.store(iova.start.raw(), std::memory_order_relaxed);
+    fresh.last.store(iova.last.raw(), std::memory_order_relaxed);
+    fresh.entry.store(entry.raw(), std::memory_order_relaxed);
+    fresh.tag[0].store(tag[0], std::memory_order_relaxed);
+    fresh.tag[1].store(tag[1], std::memory_order_relaxed);
     return id;
 }
 
@@ -121,7 +122,7 @@ Result<> BasicIndex<S>::cut(Iova at)
     if (whole.iova.start == at) return {};
     if (!reserve({at - 1, at})) return fail(Errno::nomem);
 
-    Id const right = take_record({{at, whole.iova.last}, whole.entry}, tag(left));
+    Id const right = take_record({at, whole.iova.last}, whole.entry, tag(left));
     Piece const piece{at.raw(), whole.iova.last.raw(), whole.entry, left};
     if (top_ == nullptr) {
         break_at<2>(*root_, at.raw());
@@ -158,6 +159,15 @@ void BasicIndex<S>::release(Mark upto)
         retired_roots_ = root->next;
         give_back(root);
     }
+}
+
+template <class S>
+void BasicIndex<S>::release()
+{
+    records_.release();
+    segments_.release();
+    tables_.release();
+    if (retired_root_count_ != 0) release(mark());
 }
 
 template <class S>
@@ -278,4 +288,5 @@ auto BasicIndex<S>::take_table() -> TableAt<kLevel>*
 
 }  // namespace pinfold::native
 
+#include "native/index_pages.hpp"
 #include "native/index_slots.hpp"
