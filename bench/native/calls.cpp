@@ -88,6 +88,7 @@ void add_calls()
         add("map+unmap std::map" + beside, churn<StdMap>, count);
         add("map+unmap btree_map" + beside, churn<AbslBtree>, count);
         add("map+unmap vector" + beside, churn<SortedVector>, count);
+        add("map+unmap lfht" + beside, churn<PageHash>, count);
     }
     add("map+unmap of a known file", churn_file);
     add("map+unmap of a file by fd", churn_unknown_file);
@@ -98,7 +99,7 @@ std::vector<Goal> call_goals()
 {
     std::vector<Goal> all;
     for (std::string const n : {"1", "1000", "65534"})
-        for (std::string const peer : {"btree_map", "std::map", "vector"})
+        for (std::string const peer : {"btree_map", "std::map", "vector", "lfht"})
             all.push_back({"G1", "map and unmap 4K beside " + n, "map+unmap native beside " + n, 35,
                            "map+unmap " + peer + " beside " + n});
     all.push_back({"G1", "the same beside 65534, to beside 1000", "map+unmap native beside 65534",

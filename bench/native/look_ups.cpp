@@ -84,6 +84,7 @@ void add_look_ups()
         add_askings<AbslBtree>("btree_map", each);
         add_askings<StdMap>("std::map", each);
         add_askings<SortedVector>("vector", each);
+        if (each.size == kPageBytes) add_askings<PageHash>("lfht", each);
         add_askings<Nothing>("nothing", each);
     }
     for (std::string const name : {"16x4G", "packed4K"}) {
@@ -112,6 +113,9 @@ std::vector<Goal> look_up_goals()
             char const* const id = asking == Asking::hot ? "G13" : row.id;
             all.push_back({id, "translate, " + name, name + " native",
                            goals[static_cast<unsigned>(asking)], name + " btree_map"});
+            if (id == std::string{"G11"})
+                all.push_back({id, "", name + " native", goals[static_cast<unsigned>(asking)],
+                               name + " lfht"});
             all.push_back({"", "  of it the loop", name + " nothing"});
         }
     }

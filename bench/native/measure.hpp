@@ -10,6 +10,7 @@
 
 #include "goals.hpp"
 #include "layouts.hpp"
+#include "page_hash.hpp"
 #include "peers.hpp"
 
 namespace pinfold::bench {

@@ -25,7 +25,7 @@ try {
 
 DmaMap::DmaMap(Options const& options, std::unique_ptr<Index> index)
     : last_iova_{~std::uint64_t{0} >> (64 - options.iova_width)},
-      granule_{options.granule},
+      granule_mask_{options.granule.mask()},
       mapping_limit_{options.mapping_limit},
       memory_{*options.memory},
       index_{std::move(index)}
@@ -90,8 +90,7 @@ DmaMap::Usage DmaMap::usage(Owner owner) const
                                                      std::uint64_t size, Prot prot) const
 {
     bool const known_prot = prot != Prot::none && (prot | Prot::read_write) == Prot::read_write;
-    if (!granule_.aligned(iova.raw() | other | size) || size == 0 || !known_prot)
-        return fail(Errno::inval);
+    if (!aligned(iova.raw() | other | size) || size == 0 || !known_prot) return fail(Errno::inval);
     if (iova.raw() + (size - 1) < iova.raw() || other + (size - 1) < other)
         return fail(Errno::overflow);
     return {};
@@ -192,7 +191,7 @@ Result<> DmaMap::commit(Request const& request, Entry entry, native::View* view)
 
 Result<IovaRange> DmaMap::unmappable(Iova iova, std::uint64_t size) const
 {
-    if (!granule_.aligned(iova.raw() | size)) return fail(Errno::inval);
+    if (!aligned(iova.raw() | size)) return fail(Errno::inval);
     return IovaRange::of(iova, size);
 }
 
@@ -213,7 +212,7 @@ Result<std::uint64_t> DmaMap::unmap(Iova iova, std::uint64_t size, DmaReader* se
 Result<std::uint64_t> DmaMap::unmap(std::span<IovaRange const> ranges, DmaReader* self)
 {
     for (IovaRange const range : ranges)
-        if (!granule_.aligned(range.start.raw() | range.size()) || range.last < range.start)
+        if (!aligned(range.start.raw() | range.size()) || range.last < range.start)
             return fail(Errno::inval);
     std::lock_guard const lock{lock_};
     for (IovaRange const range : ranges) TRY(cuts_nothing(range));

@@ -147,7 +147,8 @@ public:
 private:
     friend class DmaFile;
     friend class DmaReader;
-    struct Account {
+    // A line each, which is found by a shift.
+    struct alignas(64) Account {
         Usage limits;
         Usage used;
         bool free = false;
@@ -158,6 +159,7 @@ private:
     };
 
     DmaMap(Options const& options, std::unique_ptr<native::Index> index);
+    bool aligned(std::uint64_t raw) const { return (raw & granule_mask_) == 0; }
     Result<> check(Iova iova, std::uint64_t other, std::uint64_t size, Prot prot) const;
     Result<IovaRange> unmappable(Iova iova, std::uint64_t size) const;
     std::optional<IovaRange> known(IovaRange range) const;
@@ -178,7 +180,7 @@ private:
     void remove_reader(native::Readers::Reader* reader);
 
     Iova const last_iova_;
-    PageSize const granule_;
+    std::uint64_t const granule_mask_;
     std::uint64_t const mapping_limit_;
     native::Memory& memory_;
     std::atomic<native::DirtyLog*> log_{nullptr};

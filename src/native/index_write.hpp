@@ -124,7 +124,7 @@ Result<> BasicIndex<S>::cut(Iova at)
 
     Id const right = take_record({at, whole.iova.last}, whole.entry, tag(left));
     Piece const piece{at.raw(), whole.iova.last.raw(), whole.entry, left};
-    if (top_ == nullptr) {
+    if (piece.last >> kSlotLg2<3> == 0) {
         break_at<2>(*root_, at.raw());
         relabel_in<2>(*root_, piece, right);
     } else {
