@@ -12,13 +12,14 @@ void add_all()
     add_ranges();
     add_look_ups();
     add_dirty();
+    add_dpdk();
 }
 
 std::vector<Goal> goals()
 {
     std::vector<Goal> all;
-    for (auto const& some :
-         {call_goals(), thread_goals(), range_goals(), look_up_goals(), dirty_goals()})
+    for (auto const& some : {call_goals(), thread_goals(), range_goals(), look_up_goals(),
+                             dpdk_goals(), dirty_goals()})
         all.insert(all.end(), some.begin(), some.end());
     return all;
 }

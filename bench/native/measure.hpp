@@ -27,6 +27,15 @@ std::vector<Goal> thread_goals();
 void add_dirty();
 std::vector<Goal> dirty_goals();
 
+// Where DPDK is installed.
+#ifdef PINFOLD_BENCH_DPDK
+void add_dpdk();
+std::vector<Goal> dpdk_goals();
+#else
+inline void add_dpdk() {}
+inline std::vector<Goal> dpdk_goals() { return {}; }
+#endif
+
 // Costs against the number of mappings, for the graph: "what,container,count".
 void add_call_series();
 void add_look_up_series();
