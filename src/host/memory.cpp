@@ -94,6 +94,7 @@ struct Memory::Impl {
     Slot* make_frame(std::uint64_t home, std::uint64_t& index);
     void unpin_page(std::uint64_t index, Releases& releases);
 
+    void end_generation();
     bool mark_moving(Homes homes);
     bool take_aside(Homes homes, Leaving leaving);
     bool take_run_aside(std::uint64_t home, std::uint64_t pages, Leaving leaving);
@@ -108,12 +109,16 @@ struct Memory::Impl {
     Paddr zero_page;   // the last one outside the frames
     std::atomic<std::byte*> zeros{nullptr};
     DeviceWindows devices;
+    std::atomic<std::uint64_t> generation{0};
     std::atomic<std::uint64_t> pinned{0};
     std::atomic<std::uint64_t> peak{0};
     std::atomic<std::uint64_t> moved{0};
 };
 
-Memory::Memory(Options options) : impl_{std::make_unique<Impl>(options)} {}
+Memory::Memory(Options options)
+    : impl_{std::make_unique<Impl>(options)}, generation_{&impl_->generation}
+{
+}
 
 // REQUIRES: no reader is left. What is still pinned aside goes too.
 Memory::~Memory()
@@ -265,6 +270,7 @@ void Memory::Impl::unpin_page(std::uint64_t index, Releases& releases)
 
     std::byte* const bytes = frame->bytes();
     bool const aside = (frame->place.exchange(0, std::memory_order_acq_rel) & Slot::kAside) != 0;
+    end_generation();
     pinned.fetch_sub(1, std::memory_order_relaxed);
     if (aside) {
         releases.add(bytes);
@@ -369,6 +375,12 @@ Result<> Memory::withdraw(Vaddr start, std::uint64_t size, Leaving leaving)
     return {};
 }
 
+// What was taken away before it is gone for whoever sees the new one. REQUIRES: the mutex.
+void Memory::Impl::end_generation()
+{
+    generation.store(generation.load(std::memory_order_relaxed) + 1, std::memory_order_release);
+}
+
 // From here on at() sends new readers to settle(). False: nothing is pinned there.
 bool Memory::Impl::mark_moving(Homes homes)
 {
@@ -377,6 +389,7 @@ bool Memory::Impl::mark_moving(Homes homes)
         frame.place.fetch_or(Slot::kMoving, std::memory_order_acq_rel);
         any = true;
     });
+    if (any) end_generation();
     return any;
 }
 

@@ -9,6 +9,7 @@
 // away unseen.
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -63,6 +64,11 @@ public:
     std::byte* at(Paddr paddr) const;
     void settle();
 
+    // What at() returned is good for longer than a section, while this stays the same: it grows
+    // before what frames are taken away or moved is waited for. REQUIRES: asked for inside a
+    // ReadSection, in which the address is used, and for at()'s answer before at() is.
+    std::uint64_t generation() const { return generation_->load(std::memory_order_acquire); }
+
     // True: `paddr` is no memory that a process could lock: the zero page, or a device's. Such
     // pages are pinned and unpinned like others and charged to nobody (rules P-8, M-15).
     bool reserved(Paddr paddr) const;
@@ -103,6 +109,7 @@ public:
 private:
     struct Impl;
     std::unique_ptr<Impl> impl_;
+    std::atomic<std::uint64_t> const* generation_;  // impl_'s, without a call
 };
 
 }  // namespace pinfold::host

@@ -40,6 +40,8 @@ void Iotlb::invalidate(Invalidation const& what)
     generation_.fetch_add(1);
     drop_all(slots_, k4K, what);
     drop_all(blocks_, k2M, what);
+    // Whoever sees this one does not see what was dropped.
+    generation_.fetch_add(1);
 }
 
 // An entry of a page or block outside of what the leaves cover cannot reach into the range.

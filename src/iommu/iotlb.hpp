@@ -51,6 +51,8 @@ public:
     // generation() as it was before the walk: a fill that raced with an invalidation is dropped.
     void fill(Iova iova, IovaRange leaf, Paddr paddr, Prot prot, Written written,
               std::uint64_t generation);
+    // What lookup() found is good for longer than a section, while this stays the same. REQUIRES:
+    // asked for inside a ReadSection, before lookup().
     std::uint64_t generation() const { return generation_.load(); }
 
     void invalidate(Invalidation const& what);

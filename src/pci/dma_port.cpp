@@ -25,15 +25,22 @@ DmaPort::DmaPort(iommu::Endpoint& endpoint, host::Memory& memory)
 {
 }
 
-Result<> DmaPort::read(Iova from, std::span<std::byte> into)
+// What lies in one page that has been reached before. False: nothing is decided, and nothing
+// counted.
+bool DmaPort::transfer_known(Iova iova, std::byte* bytes, std::uint64_t size, Access access)
 {
-    return transfer(from, into.data(), into.size(), Access::read);
-}
-
-Result<> DmaPort::write(Iova to, std::span<std::byte const> from)
-{
-    // The bytes are only read: copy_some() copies in the direction of the access.
-    return transfer(to, const_cast<std::byte*>(from.data()), from.size(), Access::write);
+    bool const within_page = size - 1 < k4K.bytes() - (iova.raw() & k4K.mask());
+    if (!within_page || !bus_master()) return false;
+    {
+        ReadSection const section;
+        std::byte* const at = reached_.find(iova, access, generation());
+        if (at == nullptr) return false;
+        std::size_t const missing = access == Access::read ? host::read_pinned(bytes, at, size)
+                                                           : host::write_pinned(at, bytes, size);
+        if (missing != 0) return false;
+    }
+    count(access, 1, size);
+    return true;
 }
 
 Result<> DmaPort::transfer(Iova iova, std::byte* bytes, std::uint64_t size, Access access)
@@ -110,8 +117,33 @@ DmaPort::Stop DmaPort::copy_some(Iova iova, std::byte* bytes, std::uint64_t size
     return Stop::done;
 }
 
-// One step of the walk: at most `size` bytes, to the end of the leaf or of the host page.
+// One step: at most `size` bytes, to the end of the leaf or of the host page.
 DmaPort::Stop DmaPort::find(Iova iova, std::uint64_t size, Access access, Place& place)
+{
+    auto const now = generation();
+    if (std::byte* const at = reached_.find(iova, access, now)) {
+        place = {.at = at, .size = std::min(size, k4K.bytes() - (iova.raw() & k4K.mask()))};
+        return Stop::done;
+    }
+    auto const stop = walk(iova, size, access, place);
+    if (stop == Stop::done) remember(iova, now);
+    return stop;
+}
+
+// As far as the page is cached as a whole. Of a page whose writes are to be noted, only reads are
+// known until one has been.
+void DmaPort::remember(Iova iova, std::uint64_t generation)
+{
+    Iova const start{k4K.align_down(iova.raw())};
+    auto const page = endpoint_.iotlb().lookup(start);
+    if (!page || page->size < k4K.bytes()) return;
+    std::byte const* const at = memory_.at(page->paddr);
+    if (at == nullptr) return;
+    bool const noted = page->noted >= k4K.bytes();
+    reached_.add(start, at, noted ? page->prot : page->prot & Prot::read, generation);
+}
+
+DmaPort::Stop DmaPort::walk(Iova iova, std::uint64_t size, Access access, Place& place)
 {
     auto const segment = endpoint_.translate(iova, size, access);
     if (!segment) return Stop::faulted;

@@ -1,5 +1,6 @@
 // The port a device does DMA through, and the only way in which a device model reaches memory:
-// every access goes IOVA -> IOTLB -> IOMMU page table -> frame -> host memory, piece by piece. Bus
+// every access goes IOVA -> IOTLB -> IOMMU page table -> frame -> host memory, piece by piece;
+// where a page was the last time is remembered until a translation or a frame is taken away. Bus
 // master off means no DMA.
 //
 // A failed access has recorded a fault. Pieces before the failing one have happened, as on the bus.
@@ -20,6 +21,7 @@
 #include "base/result.hpp"
 #include "host/memory.hpp"
 #include "iommu/endpoint.hpp"
+#include "pci/reached_pages.hpp"
 
 namespace pinfold::pci {
 
@@ -35,8 +37,20 @@ public:
 
     // EFAULT: some byte could not be reached; for read(), `into` is then all ones from that byte
     // on.
-    Result<> read(Iova from, std::span<std::byte> into);
-    Result<> write(Iova to, std::span<std::byte const> from);
+    Result<> read(Iova from, std::span<std::byte> into)
+    {
+        if (transfer_known(from, into.data(), into.size(), Access::read)) [[likely]]
+            return {};
+        return transfer(from, into.data(), into.size(), Access::read);
+    }
+    Result<> write(Iova to, std::span<std::byte const> from)
+    {
+        // The bytes are only read: both copy in the direction of the access.
+        auto* const bytes = const_cast<std::byte*>(from.data());
+        if (transfer_known(to, bytes, from.size(), Access::write)) [[likely]]
+            return {};
+        return transfer(to, bytes, from.size(), Access::write);
+    }
 
     // For transfers whose other end is a file: calls `use` with host segments that are, in order
     // and in whole, the bytes of `pieces`; merged where contiguous. The segments are good inside
@@ -70,6 +84,7 @@ private:
     enum class Stop : std::uint8_t { done, moving, device, faulted };
 
     bool may_master(Iova iova, Access access);
+    bool transfer_known(Iova iova, std::byte* bytes, std::uint64_t size, Access access);
     Result<> transfer(Iova iova, std::byte* bytes, std::uint64_t size, Access access);
     Stop copy_some(Iova iova, std::byte* bytes, std::uint64_t size, Access access,
                    std::uint64_t& done, Place& place);
@@ -77,6 +92,13 @@ private:
     Result<> through_buffer(std::span<DmaPiece const> pieces, Access access,
                             FunctionRef<Result<>(std::span<iovec const>)> use);
     Stop find(Iova iova, std::uint64_t size, Access access, Place& place);
+    Stop walk(Iova iova, std::uint64_t size, Access access, Place& place);
+    // Of everything that a translation consists of. Both only grow, so the sum is as good as both.
+    std::uint64_t generation() const
+    {
+        return endpoint_.iotlb().generation() + memory_.generation();
+    }
+    void remember(Iova iova, std::uint64_t generation);
     Stop collect(std::span<DmaPiece const> pieces, Access access, Segments& segments,
                  Iova& stopped);
     void fault(Iova iova, Access access, iommu::FaultReason reason);
@@ -84,6 +106,7 @@ private:
 
     iommu::Endpoint& endpoint_;
     host::Memory& memory_;
+    ReachedPages reached_;
     std::atomic<bool> bus_master_{false};
     std::atomic<std::uint64_t> reads_{0}, read_bytes_{0}, writes_{0}, written_bytes_{0};
 };
