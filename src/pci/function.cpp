@@ -428,7 +428,7 @@ void Function::access()
     std::lock_guard const lock{mutex_};
     if (!wakeup_) return;
     low_power_ = false;
-    signal(std::exchange(wakeup_, UniqueFd{}));
+    ClientEvent{std::exchange(wakeup_, UniqueFd{})}.signal();
 }
 
 Result<> Function::check(IoEvents::Write const& write) const

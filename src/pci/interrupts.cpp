@@ -1,21 +1,30 @@
 #include "pci/interrupts.hpp"
 
+#include <fcntl.h>
 #include <poll.h>
 #include <unistd.h>
 
 #include <cassert>
+#include <utility>
 
 namespace pinfold::pci {
 
 using Action = IrqRequest::Action;
 using Data = IrqRequest::Data;
 
-void signal(UniqueFd const& eventfd)
+ClientEvent::ClientEvent(UniqueFd eventfd)
+    : eventfd_{std::move(eventfd)}, blocks_{(::fcntl(eventfd_.get(), F_GETFL) & O_NONBLOCK) == 0}
 {
-    pollfd ready{.fd = eventfd.get(), .events = POLLOUT, .revents = 0};
-    if (::poll(&ready, 1, 0) != 1) return;
+}
+
+void ClientEvent::signal() const
+{
+    if (blocks_) {
+        pollfd ready{.fd = eventfd_.get(), .events = POLLOUT, .revents = 0};
+        if (::poll(&ready, 1, 0) != 1) return;
+    }
     std::uint64_t const one = 1;
-    (void)!::write(eventfd.get(), &one, sizeof one);
+    (void)!::write(eventfd_.get(), &one, sizeof one);
 }
 
 Interrupts::Interrupts(Identity const& identity, EventfdWatch& watch)
@@ -97,7 +106,7 @@ Result<> Interrupts::trigger_intx(IrqRequest const& request, OpenEventfd open)
 {
     if (active_ == Active::intx && request.count == 0 && request.data == Data::none) {
         active_ = Active::none;
-        intx_ = UniqueFd{};
+        intx_ = {};
         forget_unmask();
         return {};
     }
@@ -106,11 +115,11 @@ Result<> Interrupts::trigger_intx(IrqRequest const& request, OpenEventfd open)
 
     if (request.data == Data::eventfd) {
         int const descriptor = request.descriptors[0];
-        UniqueFd eventfd = descriptor >= 0 ? TRY(open(descriptor)) : UniqueFd{};
+        ClientEvent event = descriptor >= 0 ? ClientEvent{TRY(open(descriptor))} : ClientEvent{};
 
         if (active_ == Active::none) masked_ = disabled_;
         active_ = Active::intx;
-        intx_ = std::move(eventfd);
+        intx_ = std::move(event);
         settle_intx();
         return {};
     }
@@ -133,7 +142,7 @@ Result<> Interrupts::set_messages(IrqRequest const& request, OpenEventfd open, A
     if (request.data == Data::eventfd) {
         if (active_ == kind) return bind(request, open);
         if (request.start + request.count == 0) return fail(Errno::range);
-        std::vector<UniqueFd> vectors(count(request.index));
+        std::vector<ClientEvent> vectors(count(request.index));
 
         vectors_ = std::move(vectors);
         allocated_ = request.start + request.count;
@@ -155,8 +164,7 @@ Result<> Interrupts::bind(IrqRequest const& request, OpenEventfd open)
     for (std::uint32_t i = 0; i < request.count; ++i) {
         auto const bound = bind_one(request.start + i, request.descriptors[i], open);
         if (bound) continue;
-        for (std::uint32_t undone = 0; undone <= i; ++undone)
-            vectors_[request.start + undone] = UniqueFd{};
+        for (std::uint32_t undone = 0; undone <= i; ++undone) vectors_[request.start + undone] = {};
         return bound;
     }
     return {};
@@ -165,7 +173,7 @@ Result<> Interrupts::bind(IrqRequest const& request, OpenEventfd open)
 // MSI keeps the vectors that it was set up with; MSI-X grows.
 Result<> Interrupts::bind_one(unsigned vector, int descriptor, OpenEventfd open)
 {
-    vectors_[vector] = UniqueFd{};
+    vectors_[vector] = {};
     if (descriptor < 0) return {};
     if (vector >= allocated_) {
         if (active_ == Active::msi) return fail(Errno::inval);
@@ -180,7 +188,8 @@ Result<> Interrupts::bind_one(unsigned vector, int descriptor, OpenEventfd open)
 }
 
 // Rule V-12.
-Result<> Interrupts::set_notifier(UniqueFd& notifier, IrqRequest const& request, OpenEventfd open)
+Result<> Interrupts::set_notifier(ClientEvent& notifier, IrqRequest const& request,
+                                  OpenEventfd open)
 {
     switch (request.data) {
         case Data::none:
@@ -188,7 +197,7 @@ Result<> Interrupts::set_notifier(UniqueFd& notifier, IrqRequest const& request,
             if (request.count != 0)
                 fire(notifier);
             else
-                notifier = UniqueFd{};
+                notifier = {};
             return {};
         case Data::boolean:
             if (request.count == 0) return fail(Errno::inval);
@@ -196,7 +205,7 @@ Result<> Interrupts::set_notifier(UniqueFd& notifier, IrqRequest const& request,
             return {};
         case Data::eventfd:
             if (request.count == 0) return fail(Errno::inval);
-            if (request.descriptors[0] == -1) notifier = UniqueFd{};
+            if (request.descriptors[0] == -1) notifier = {};
             if (request.descriptors[0] >= 0) notifier = TRY(open(request.descriptors[0]));
             return {};
     }
@@ -206,10 +215,10 @@ Result<> Interrupts::set_notifier(UniqueFd& notifier, IrqRequest const& request,
 void Interrupts::release()
 {
     release_messages();
-    intx_ = UniqueFd{};
+    intx_ = {};
     forget_unmask();
-    error_ = UniqueFd{};
-    release_request_ = UniqueFd{};
+    error_ = {};
+    release_request_ = {};
     masked_ = false;
     disabled_ = false;
 }
@@ -266,10 +275,10 @@ void Interrupts::settle_intx()
     fire(intx_);
 }
 
-void Interrupts::fire(UniqueFd const& eventfd)
+void Interrupts::fire(ClientEvent const& event)
 {
-    if (!eventfd) return;
-    signal(eventfd);
+    if (!event) return;
+    event.signal();
     delivered_.fetch_add(1, std::memory_order_relaxed);
 }
 

@@ -41,9 +41,23 @@ struct IrqRequest {
 // A reference to the client's eventfd. EBADF: not open. EINVAL: not an eventfd.
 using OpenEventfd = FunctionRef<Result<UniqueFd>(int)>;
 
-// Adds 1 to an eventfd. One that cannot take it (the client has filled it up) would block a
-// write(2); it stays as it is, as the kernel's saturates.
-void signal(UniqueFd const& eventfd);
+// A client's eventfd, to be signalled.
+class ClientEvent {
+public:
+    ClientEvent() = default;
+    ClientEvent(UniqueFd eventfd);
+
+    explicit operator bool() const { return static_cast<bool>(eventfd_); }
+    // Adds 1. One that cannot take it (the client has filled it up) would block a write(2); it
+    // stays as it is, as the kernel's saturates.
+    void signal() const;
+
+private:
+    UniqueFd eventfd_;
+    // O_NONBLOCK, as it was when the eventfd came: a client that takes it away and fills the
+    // eventfd up waits for itself.
+    bool blocks_ = true;
+};
 
 class Interrupts {
 public:
@@ -92,11 +106,11 @@ private:
     Result<> set_messages(IrqRequest const& request, OpenEventfd open, Active kind);
     Result<> bind(IrqRequest const& request, OpenEventfd open);
     Result<> bind_one(unsigned vector, int descriptor, OpenEventfd open);
-    Result<> set_notifier(UniqueFd& notifier, IrqRequest const& request, OpenEventfd open);
+    Result<> set_notifier(ClientEvent& notifier, IrqRequest const& request, OpenEventfd open);
     void mask_intx();
     void unmask_intx();
     void settle_intx();
-    void fire(UniqueFd const& eventfd);
+    void fire(ClientEvent const& event);
     void release_messages();
 
     EventfdWatch& watch_;
@@ -105,18 +119,18 @@ private:
     unsigned msix_count_;
     Active active_ = Active::none;
 
-    UniqueFd intx_;
+    ClientEvent intx_;
     EventfdWatch::Ticket unmask_ = 0;  // of the eventfd that unmasks; 0: none
     bool asserted_ = false;
     bool masked_ = false;
     bool disabled_ = false;
 
-    std::vector<UniqueFd> vectors_;  // by vector; empty descriptors are unbound
+    std::vector<ClientEvent> vectors_;  // by vector; empty ones are unbound
     unsigned allocated_ = 0;
     std::vector<bool> pending_;  // of MSI-X, by vector
 
-    UniqueFd error_;
-    UniqueFd release_request_;
+    ClientEvent error_;
+    ClientEvent release_request_;
     std::atomic<std::uint64_t> delivered_{0};
 };
 

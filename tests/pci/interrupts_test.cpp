@@ -360,21 +360,26 @@ TEST_F(InterruptsTest, notifiers_are_set_fired_and_cleared)
 
 TEST_F(InterruptsTest, an_eventfd_that_is_full_does_not_block)
 {
-    UniqueFd const blocking{::eventfd(0, 0)};
-    std::uint64_t const most = ~std::uint64_t{0} - 1;
-    ASSERT_EQ(::write(blocking.get(), &most, sizeof most), 8);
-    std::array const descriptor{0};
-    ASSERT_TRUE(
-        interrupts_.set({.index = IrqIndex::msix,
-                         .data = Data::eventfd,
-                         .count = 1,
-                         .booleans = {},
-                         .descriptors = descriptor},
-                        [&](int) -> Result<UniqueFd> { return UniqueFd{::dup(blocking.get())}; }));
-    interrupts_.message(0);
-    std::uint64_t count = 0;
-    ASSERT_EQ(::read(blocking.get(), &count, sizeof count), 8);
-    EXPECT_EQ(count, most);
+    for (int const flags : {0, int{EFD_NONBLOCK}}) {
+        UniqueFd const full{::eventfd(0, flags)};
+        std::uint64_t const most = ~std::uint64_t{0} - 1;
+        ASSERT_EQ(::write(full.get(), &most, sizeof most), 8);
+        std::array const descriptor{0};
+        ASSERT_TRUE(
+            interrupts_.set({.index = IrqIndex::msix,
+                             .data = Data::eventfd,
+                             .count = 1,
+                             .booleans = {},
+                             .descriptors = descriptor},
+                            [&](int) -> Result<UniqueFd> { return UniqueFd{::dup(full.get())}; }));
+        interrupts_.message(0);
+        std::uint64_t count = 0;
+        ASSERT_EQ(::read(full.get(), &count, sizeof count), 8);
+        EXPECT_EQ(count, most);
+        interrupts_.message(0);
+        ASSERT_EQ(::read(full.get(), &count, sizeof count), 8);
+        EXPECT_EQ(count, 1U);
+    }
 }
 
 TEST_F(InterruptsTest, any_sequence_of_requests_keeps_one_kind_and_all_its_descriptors)
