@@ -17,6 +17,7 @@
 
 #include "base/unique_fd.hpp"
 #include "host/guarded_copy.hpp"
+#include "preload/resume.hpp"
 
 namespace pinfold::preload {
 namespace {
@@ -134,7 +135,7 @@ void on_fault(int signal, siginfo_t* info, void* raw_context)
         verdict = fault_handler(*info, context);
     }
     errno = saved_errno;
-    if (verdict.is_carried_out()) return;
+    if (verdict.is_carried_out()) return resume(context);
     if (verdict.is_foreign())
         pass_on(signal, info, raw_context);
     else
@@ -142,7 +143,7 @@ void on_fault(int signal, siginfo_t* info, void* raw_context)
 }
 
 // Nothing is blocked in it: a handler of the client's that arrives while a device works is deferred
-// as everywhere in the engine, and a mask that changes costs every trap two locks in the kernel.
+// as everywhere in the engine, and there is no mask to restore on the way back.
 void install_fault_handler(int signal, struct sigaction const& client)
 {
     struct sigaction action{};
