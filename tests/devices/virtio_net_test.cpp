@@ -471,6 +471,34 @@ TEST_F(VirtioNetTest, with_event_indexes_each_side_is_woken_where_it_asked_to_be
     EXPECT_EQ(events[3].fired(), 1U) << "the flag means nothing then";
 }
 
+TEST_F(VirtioNetTest, a_driver_need_not_notify_of_buffers_and_is_told_so)
+{
+    auto const flags = [&](DriverQueue const& queue) {
+        return arena_.get<std::uint16_t>(queue.used());
+    };
+    for (int life = 0; life < 2; ++life) {
+        port_.out(0x12, 1, 0);
+        arena_.put<std::uint16_t>(receive_.used(), 0);
+        receive_.restart();
+        transmit_.restart();
+        port_.start_legacy(0, queues());
+        offer_buffers(1);
+        EXPECT_TRUE(comes_back(frame_to(kEverybody, 60)));
+        EXPECT_EQ(flags(receive_), 1U);
+        EXPECT_EQ(flags(transmit_), 0U) << "what is to be sent is notified of";
+        offer_buffers(1);
+        EXPECT_TRUE(comes_back(frame_to(kEverybody, 60)));
+    }
+}
+
+TEST_F(VirtioNetTest, where_events_are_agreed_on_the_flag_stays_clear)
+{
+    port_.start_legacy(static_cast<std::uint32_t>(kEventIndex), queues());
+    offer_buffers(1);
+    EXPECT_TRUE(comes_back(frame_to(kEverybody, 60)));
+    EXPECT_EQ(arena_.get<std::uint16_t>(receive_.used()), 0U);
+}
+
 // ---- commands
 
 class VirtioControlTest : public VirtioNetTest {

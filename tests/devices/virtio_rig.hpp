@@ -115,6 +115,13 @@ public:
     {
         return arena_.get<std::uint16_t>(used() + 4 + 8ULL * size);
     }
+    // The device has been reset: both rings begin again.
+    void restart()
+    {
+        next_ = seen_ = 0;
+        set_index(0);
+        arena_.put<std::uint16_t>(used() + 2, 0);
+    }
     std::uint16_t used_index() const { return arena_.get<std::uint16_t>(used() + 2); }
     // What the device has used since the last look.
     std::vector<UsedElement> take_used()
@@ -211,26 +218,14 @@ public:
     {
         std::vector<std::int32_t> descriptors;
         for (auto const& event : events) descriptors.push_back(event.fd());
-        set_irqs(pci::IrqIndex::msix, descriptors);
+        pci::bind_events(*function_, pci::IrqIndex::msix, descriptors);
     }
     void enable_intx(pci::TestEvent const& event)
     {
-        set_irqs(pci::IrqIndex::intx, std::array{event.fd()});
+        pci::bind_event(*function_, pci::IrqIndex::intx, event);
     }
 
 private:
-    void set_irqs(pci::IrqIndex index, std::span<std::int32_t const> descriptors)
-    {
-        function_
-            ->set_irqs({.index = index,
-                        .data = pci::IrqRequest::Data::eventfd,
-                        .count = static_cast<std::uint32_t>(descriptors.size()),
-                        .booleans = {},
-                        .descriptors = descriptors},
-                       [](int fd) -> Result<UniqueFd> { return UniqueFd{::dup(fd)}; })
-            .value();
-    }
-
     iommu::Endpoint endpoint_;
     std::unique_ptr<pci::Function> function_;
 };

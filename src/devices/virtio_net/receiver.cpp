@@ -14,31 +14,32 @@ Result<> Receiver::start(QueueLayout const& layout, std::uint64_t features)
 
 Result<bool> Receiver::put(FrameBuffer& frame)
 {
-    if (!queue_.running()) return false;
-    if (!mergeable_) return put_into_one(frame);
-    auto const buffers = TRY(buffers_for(header_ + frame.frame().size()));
+    if (!queue_.running() || !TRY(wait_for_one())) return false;
+    TRY(queue_.next(chain_));
+    auto const bytes = frame.with_header(header_, 1);
+    if (chain_.writable_bytes() >= bytes.size()) {
+        bool const written = write(bytes);
+        TRY(queue_.done(chain_, written ? static_cast<std::uint32_t>(bytes.size()) : 0));
+        return written;
+    }
+    queue_.give_back(1);
+    if (!mergeable_) return false;
+    auto const buffers = TRY(buffers_for(bytes.size()));
     if (buffers == 0) return false;
     return put_into_many(frame, buffers);
 }
 
-Result<bool> Receiver::wait_for_one() { return queue_.waiting() != 0 || TRY(queue_.look()) != 0; }
-
-Result<bool> Receiver::put_into_one(FrameBuffer& frame)
+// Whether there is a buffer. The queue is looked at for each frame that needs one, and never for a
+// notification.
+Result<bool> Receiver::wait_for_one()
 {
-    if (!TRY(wait_for_one())) return false;
-    TRY(queue_.next(chain_));
-    auto const bytes = frame.with_header(header_, 1);
-    if (chain_.writable_bytes() < bytes.size()) {
-        queue_.give_back(1);
-        return false;
-    }
-    bool const written = write(bytes);
-    TRY(queue_.done(chain_, written ? static_cast<std::uint32_t>(bytes.size()) : 0));
-    return written;
+    if (queue_.waiting() != 0) return true;
+    if (TRY(queue_.look()) == 0) return false;
+    TRY(queue_.refuse_notifications());
+    return true;
 }
 
-// How many chains, from the next one on, hold `bytes`. 0: they do not. None is taken; where it is
-// one, it is chain_.
+// How many chains, from the next one on, hold `bytes`. 0: they do not. None is taken.
 Result<std::uint16_t> Receiver::buffers_for(std::uint64_t bytes)
 {
     std::uint16_t taken = 0;

@@ -25,7 +25,6 @@ public:
 
 private:
     Result<bool> wait_for_one();
-    Result<bool> put_into_one(FrameBuffer& frame);
     Result<bool> put_into_many(FrameBuffer& frame, std::uint16_t buffers);
     Result<std::uint16_t> buffers_for(std::uint64_t bytes);
     bool write(std::span<std::byte const> bytes);

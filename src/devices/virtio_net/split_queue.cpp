@@ -55,6 +55,7 @@ Result<> SplitQueue::start(QueueLayout const& layout, std::uint64_t features)
     indirect_ = (features & feature::kIndirect) != 0;
     seen_ = next_ = used_ = signalled_ = 0;
     heads_count_ = table_count_ = done_count_ = 0;
+    refuses_ = false;
     return {};
 }
 
@@ -85,7 +86,7 @@ Result<std::uint16_t> SplitQueue::next_head()
     return heads_[low16(next_ - heads_at_)];
 }
 
-Result<Descriptor> SplitQueue::descriptor(std::uint16_t index)
+Result<Descriptor const*> SplitQueue::descriptor(std::uint16_t index)
 {
     if (index >= layout_.size) return fail(Errno::inval);
     if (index < table_at_ || index - table_at_ >= table_count_) {
@@ -96,7 +97,7 @@ Result<Descriptor> SplitQueue::descriptor(std::uint16_t index)
         table_at_ = index;
         table_count_ = count;
     }
-    return table_[index - table_at_];
+    return &table_[index - table_at_];
 }
 
 Result<> SplitQueue::next(Chain& chain)
@@ -110,14 +111,15 @@ Result<> SplitQueue::next(Chain& chain)
     return {};
 }
 
-Result<> SplitQueue::walk(Chain& chain, Descriptor one)
+// `one` is good until the next descriptor is read.
+Result<> SplitQueue::walk(Chain& chain, Descriptor const* one)
 {
     for (unsigned steps = 1;; ++steps) {
         if (steps > layout_.size) return fail(Errno::inval);
-        if ((one.flags & kDescriptorIndirect) != 0) return walk_indirect(chain, one);
-        TRY(add(chain, one));
-        if ((one.flags & kDescriptorNext) == 0) return {};
-        one = TRY(descriptor(one.next));
+        if ((one->flags & kDescriptorIndirect) != 0) return walk_indirect(chain, *one);
+        TRY(add(chain, *one));
+        if ((one->flags & kDescriptorNext) == 0) return {};
+        one = TRY(descriptor(one->next));
     }
 }
 
@@ -199,6 +201,14 @@ Result<bool> SplitQueue::publish()
     auto const event =
         TRY(load<std::uint16_t>(layout_.available + (kRing + std::uint64_t{2} * layout_.size)));
     return low16(used_ - event - 1) < low16(used_ - before);
+}
+
+Result<> SplitQueue::refuse_notifications()
+{
+    if (event_index_ || refuses_) return {};
+    TRY(store(layout_.used + kFlags, kNoNotify));
+    refuses_ = true;
+    return {};
 }
 
 Result<> SplitQueue::ask_to_be_notified()

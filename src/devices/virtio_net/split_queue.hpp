@@ -74,13 +74,16 @@ public:
     // The driver is to notify when it adds to what was seen. Look once more afterwards: it may have
     // added meanwhile.
     Result<> ask_to_be_notified();
+    // The driver need not notify: it is looked for without. Where events are agreed on, it does not
+    // anyway until it comes to one.
+    Result<> refuse_notifications();
 
 private:
     static constexpr std::uint16_t kBatch = 64;
 
     Result<std::uint16_t> next_head();
-    Result<Descriptor> descriptor(std::uint16_t index);
-    Result<> walk(Chain& chain, Descriptor first);
+    Result<Descriptor const*> descriptor(std::uint16_t index);
+    Result<> walk(Chain& chain, Descriptor const* first);
     Result<> walk_indirect(Chain& chain, Descriptor const& table);
     Result<> add(Chain& chain, Descriptor const& one) const;
     Result<> flush();
@@ -93,6 +96,7 @@ private:
     pci::DmaPort& dma_;
     QueueLayout layout_;
     bool event_index_ = false, indirect_ = false;
+    bool refuses_ = false;  // notifications, and the driver has been told
 
     // Positions in the rings run freely; modulo the size they are entries.
     std::uint16_t seen_ = 0;       // avail->idx as it was last read

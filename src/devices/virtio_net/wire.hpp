@@ -64,6 +64,7 @@ struct UsedElement {
 };
 static_assert(sizeof(UsedElement) == 8);
 inline constexpr std::uint16_t kNoInterrupt = 1;  // avail->flags
+inline constexpr std::uint16_t kNoNotify = 1;     // used->flags
 
 // Before each frame, 5.1.6: ten bytes that are zero where nothing is offloaded, and in both
 // directions `num_buffers` where buffers are mergeable or the device is version 1.
