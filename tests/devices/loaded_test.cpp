@@ -83,15 +83,7 @@ TEST_F(LoadedDeviceTest, does_its_work_through_the_interface)
     around_.map(kIova, memory_);
     memory_.fill(3);
     pci::TestEvent event;
-    std::array const descriptors{event.fd()};
-    function_
-        ->set_irqs({.index = pci::IrqIndex::msi,
-                    .data = pci::IrqRequest::Data::eventfd,
-                    .count = 1,
-                    .booleans = {},
-                    .descriptors = descriptors},
-                   [](int fd) -> Result<UniqueFd> { return UniqueFd{::dup(fd)}; })
-        .value();
+    pci::bind_event(*function_, pci::IrqIndex::msi, event);
     EXPECT_EQ(get(0), 0x53554d21U);
     sum_up(kIova + 100, 5000);
     EXPECT_EQ(get(0x14), 1U);

@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <cstring>
 #include <memory>
+#include <span>
 #include <vector>
 
 #include "base/unique_fd.hpp"
@@ -98,18 +99,22 @@ private:
     UniqueFd fd_{::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)};
 };
 
-// Has vector 0 of `index` fire `event`.
-inline void bind_event(Function& function, IrqIndex index, TestEvent const& event)
+// Has vectors [0, n) of `index` fire the events with these descriptors.
+inline void bind_events(Function& function, IrqIndex index,
+                        std::span<std::int32_t const> descriptors)
 {
-    std::array const descriptors{event.fd()};
     function
         .set_irqs({.index = index,
                    .data = IrqRequest::Data::eventfd,
-                   .count = 1,
+                   .count = static_cast<std::uint32_t>(descriptors.size()),
                    .booleans = {},
                    .descriptors = descriptors},
                   [](int fd) -> Result<UniqueFd> { return UniqueFd{::dup(fd)}; })
         .value();
+}
+inline void bind_event(Function& function, IrqIndex index, TestEvent const& event)
+{
+    bind_events(function, index, std::array{event.fd()});
 }
 
 // A device that answers with what is asked for, so that a test sees which access arrived.
