@@ -40,11 +40,17 @@ protected:
     {
         Command made{};
         made.opcode = static_cast<std::uint8_t>(below(8) == 0 ? random_() : below(14));
+        if (below(24) == 0)
+            made.opcode = static_cast<std::uint8_t>(AdminOpcode::doorbell_buffer_config);
         made.flags = static_cast<std::uint8_t>(below(16) == 0 ? random_() : 0);
         made.id = static_cast<std::uint16_t>(below(100));
         made.nsid = below(8) == 0 ? dword() : 1;
         made.prp1 = address();
         made.prp2 = address();
+        if (below(3) == 0) {  // one SGL descriptor where the PRPs are
+            made.flags = 0x40;
+            made.prp2 = sgl_rest();
+        }
         made.cdw10 = dword();
         made.cdw11 = dword();
         made.cdw12 = dword();
@@ -52,6 +58,24 @@ protected:
         made.cdw14 = dword();
         made.cdw15 = dword();
         return made;
+    }
+    // Length and type of an SGL descriptor: of each type there is, and of some that there are not.
+    std::uint64_t sgl_rest()
+    {
+        static constexpr std::array<std::uint64_t, 4> kTypes{0x00, 0x10, 0x20, 0x30};
+        std::uint64_t const type = below(16) == 0 ? below(256) : kTypes[below(4)];
+        std::uint64_t const length = below(8) == 0   ? random_() & 0xffff'ffff
+                                     : below(2) == 0 ? 16 * below(20)
+                                                     : 512 * below(10);
+        return length | type << 56;
+    }
+    // SGL segments that lead to places of all kinds, back to themselves among them.
+    void scribble_segments(std::uint64_t iova)
+    {
+        for (std::uint64_t i = 0; i < kPage / 16; ++i) {
+            std::array const words{below(4) == 0 ? iova + below(kPage) : address(), sgl_rest()};
+            std::memcpy(rig_.memory(iova + i * 16, 16).data(), words.data(), 16);
+        }
     }
     // As if the client had scribbled over its queues.
     void scribble_commands(std::uint64_t iova, std::uint64_t count)
@@ -77,7 +101,8 @@ protected:
         ASSERT_TRUE(rig_.function().reset());
         driver_.enable();
         auto queue = driver_.make_queues(1, 8);
-        // One block fits a page whatever size a random Format NVM has left behind; the format outlives the reset.
+        // One block fits a page whatever size a random Format NVM has left behind; the format
+        // outlives the reset.
         auto command = rw(IoOpcode::read, 0, 1);
         driver_.point(command, rig_.allocate(1), kPage);
         EXPECT_EQ(status_of(driver_.run(queue, command)), Status::success);
@@ -130,11 +155,41 @@ TEST_F(NvmeFuzz, random_commands_in_io_queues)
         std::vector<NvmeDriver::Pair> queues;
         for (unsigned id = 1; id <= 3; ++id) queues.push_back(driver_.make_queues(id, 64, id));
         scribble_addresses(NvmeRig::kIova + below(NvmeRig::kSize / kPage) * kPage);
+        scribble_segments(NvmeRig::kIova + below(NvmeRig::kSize / kPage) * kPage);
         for (auto& queue : queues) scribble_commands(queue.sq, queue.sq_size);
         for (int i = 0; i < 20; ++i) {
             auto const id = static_cast<unsigned>(1 + below(3));
             rig_.write32(NvmeDriver::tail_doorbell(id), static_cast<std::uint32_t>(below(64)));
             rig_.write32(NvmeDriver::head_doorbell(id), static_cast<std::uint32_t>(below(64)));
+        }
+    }
+    expect_alive();
+}
+
+// Doorbell buffers anywhere, with any values in them, while commands of all kinds run.
+TEST_F(NvmeFuzz, random_doorbell_buffers)
+{
+    SCOPED_TRACE(testing::Message() << "seed " << seed_);
+    for (int round = 0; round < 60; ++round) {
+        driver_.enable(16);
+        auto queue = driver_.make_queues(1, 64, 1);
+        Command configure{};
+        configure.opcode = static_cast<std::uint8_t>(AdminOpcode::doorbell_buffer_config);
+        configure.prp1 = address();
+        configure.prp2 = address();
+        (void)driver_.admin(configure);
+        for (int i = 0; i < 20; ++i) {
+            scribble_commands(queue.sq, queue.sq_size);
+            for (auto const buffer : {configure.prp1, configure.prp2}) {
+                if (buffer < NvmeRig::kIova || buffer > NvmeRig::kIova + NvmeRig::kSize - kPage)
+                    continue;
+                for (std::uint64_t at = 0; at < 16; at += 4) {
+                    auto const value = dword();
+                    std::memcpy(rig_.memory(buffer + at, 4).data(), &value, 4);
+                }
+            }
+            rig_.write32(NvmeDriver::tail_doorbell(1), static_cast<std::uint32_t>(below(64)));
+            rig_.write32(NvmeDriver::head_doorbell(1), static_cast<std::uint32_t>(below(64)));
         }
     }
     expect_alive();
