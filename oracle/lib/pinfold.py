@@ -48,7 +48,7 @@ def _command(build: Build, job: jobs.Job, folder: pathlib.Path) -> list[str]:
     words = [str(build.tool), "run", "--machine", str(folder / "machine.toml"), "--log", str(folder / "log")]
     for bdf in cells.EDU:
         words += ["--device", f"edu,bdf={bdf},dma_mask=0xffffffffffffffff"]
-    words += ["--device", f"nvme,bdf={cells.NVME},disk={folder / 'disk.raw'}"]
+    words += ["--device", f"nvme,bdf={cells.NVME},disk={folder / 'disk.raw'},aer=no"]
     words += ["--device", f"virtio-net,bdf={cells.VIRTIO_NET}"]
     words += ["--device", f"virtio-net,bdf={cells.MODERN_NET},mode=modern"]
     if job.trace:

@@ -24,7 +24,6 @@ namespace pinfold::cli {
 namespace {
 
 using machine::Checked;
-using machine::in_quotes;
 
 std::unexpected<std::string> wrong(std::string sentence)
 {
@@ -48,7 +47,7 @@ Checked<std::string> look_up(std::string const& name)
         auto const directory = rest.substr(0, colon);
         more = colon != std::string_view::npos;
         if (more) rest.remove_prefix(colon + 1);
-        auto const path = directory.empty() ? name : fmt::format("{}/{}", directory, name);
+        auto path = directory.empty() ? name : fmt::format("{}/{}", directory, name);
         if (!is_regular(path)) continue;
         if (::access(path.c_str(), X_OK) == 0) return path;
         forbidden = true;

@@ -6,8 +6,8 @@
 
 namespace pinfold::devices {
 
-// Settings: `barN`, `msi`, `msix`, `intx`, `express`, `vendor`, `device`, `class`, `revision`,
-// `cap`.
+// Settings: `barN`, `msi`, `msix`, `intx`, `express`, `aer`, `vendor`, `device`, `class`,
+// `revision`, `cap`.
 pci::Model const& null_model();
 
 }  // namespace pinfold::devices

@@ -182,13 +182,14 @@ Checked<void> take(Identity& identity, More& more, Setting const& setting)
     if (key == "class") return take_number(identity.class_code, setting, 0xffffff);
     if (key == "revision") return take_number(identity.revision, setting, 0xff);
     if (key == "express") return take_flag(identity.pci_express, setting);
+    if (key == "aer") return take_flag(identity.error_reporting, setting);
     if (key == "intx") return take_flag(more.intx, setting);
     if (key == "msi") return take_msi(identity, setting);
     if (key == "msix") return take_number(more.msix, setting, 2048);
     if (key == "cap") return take_capability(identity, setting);
     return refuse(
         "there is no setting '{}'; there are bar0 to bar5, msi, msix, intx, express, "
-        "vendor, device, class, revision and cap",
+        "aer, vendor, device, class, revision and cap",
         setting.key);
 }
 
@@ -239,13 +240,14 @@ Checked<void> place_msix(Identity& identity, unsigned vectors)
     return refuse("msix={}: there is no BAR left for its table", vectors);
 }
 
-constexpr std::array<pci::Model::Option, 10> kOptions{{
+constexpr std::array<pci::Model::Option, 11> kOptions{{
     {"barN", "SIZE[:WORD]...", "BAR 0 to 5, such as 16K:64:readable, 32:io, 4K:nomap", false},
     {"msi", "COUNT", "MSI vectors (0)", false},
     {"msix", "COUNT", "MSI-X vectors, their table in the first free BAR (0)", false},
     {"intx", "yes|no", "whether it has INTA (yes)", false},
     {"express", "yes|no", "PCI Express, power management and reset, or a conventional device (yes)",
      false},
+    {"aer", "yes|no", "Advanced Error Reporting, with PCI Express (no)", false},
     {"vendor", "ID", "vendor (0x1af4)", false},
     {"device", "ID", "device (0x10f0)", false},
     {"class", "CODE", "class code of 24 bits (0xff0000)", false},
@@ -278,6 +280,8 @@ Checked<Identity> null_identity(pci::DeviceSpec const& spec)
             return std::unexpected{taken.error()};
     }
     identity.interrupt_pin = more.intx ? 1 : 0;
+    if (identity.error_reporting && !identity.pci_express)
+        return refuse("aer: only a device of PCI Express has it");
     if (auto const fine = check_upper_halves(identity); !fine) return std::unexpected{fine.error()};
     if (auto const fine = check_capabilities(identity); !fine) return std::unexpected{fine.error()};
     if (auto const fine = place_msix(identity, more.msix); !fine)

@@ -88,6 +88,7 @@ void ConfigSpace::lay_out_capabilities(Identity const& identity)
     if (identity.msi_vectors != 0) msi(identity.msi_vectors);
     for (auto const& capability : identity.vendor_capabilities) vendor(capability);
     if (last_capability_ != 0) put(reg::kStatus, reg::kStatusCapabilities);
+    if (identity.error_reporting) error_reporting();
 }
 
 // Links a capability of `size` bytes at the next free place into the list.
@@ -134,6 +135,20 @@ void ConfigSpace::msi(unsigned vectors)
     allow(msi_ + 4, ~std::uint32_t{0});
     allow(msi_ + 8, ~std::uint32_t{0});
     allow(msi_ + 12, std::uint16_t{0xffff});
+}
+
+// The only extended capability. No error ever happens on this bus, so what is left of it is what to
+// do about errors: masks and severity.
+void ConfigSpace::error_reporting()
+{
+    assert(express_ != 0);
+    constexpr std::size_t at = reg::kExtended;
+    put(at, reg::kExtendedErrors | std::uint32_t{2} << reg::kExtendedVersion);
+    put(at + reg::kErrorsSeverity, reg::kFatalErrors);
+    put(at + reg::kErrorsCorrectableMask, reg::kAdvisoryErrors);
+    allow(at + reg::kErrorsUncorrectableMask, reg::kUncorrectableErrors);
+    allow(at + reg::kErrorsSeverity, reg::kUncorrectableErrors);
+    allow(at + reg::kErrorsCorrectableMask, reg::kCorrectableErrors);
 }
 
 void ConfigSpace::vendor(VendorCapability const& capability)

@@ -1,7 +1,7 @@
 // The configuration space of a function as vfio-pci shows it to its user: header type 0, the
-// capabilities PM, PCI Express, MSI, MSI-X and vendor's own, and 4096 or 256 bytes. What the user
-// writes is filtered field by field (rules V-19 to V-21): addresses are a shadow, COMMAND and the
-// power state act, the MSI-X capability is read only.
+// capabilities PM, PCI Express, MSI, MSI-X, vendor's own and Advanced Error Reporting, and 4096 or
+// 256 bytes. What the user writes is filtered field by field (rules V-19 to V-21): addresses are a
+// shadow, COMMAND and the power state act, the MSI-X capability is read only.
 //
 // A conventional function (pci_express false) has neither PM nor PCI Express, and so nothing that
 // resets it, as QEMU's edu.
@@ -73,6 +73,7 @@ private:
     std::size_t open_capability(std::uint8_t id, std::size_t size);
     void power_management();
     void express();
+    void error_reporting();
     void msi(unsigned vectors);
     void msix(MsixLayout const& layout);
     void vendor(VendorCapability const& capability);

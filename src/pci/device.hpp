@@ -60,6 +60,7 @@ struct Identity {
     MsixLayout msix;
     bool pci_express = true;  // 4096 bytes of configuration space instead of 256
     std::array<Bar, 6> bars;
+    bool error_reporting = false;  // Advanced Error Reporting; with pci_express only
     // They end the list of capabilities, in this order.
     std::vector<VendorCapability> vendor_capabilities{};
     // The one of them that is a window to the BARs (virtio 1.1, 4.1.4.7): at +4 the BAR, at +8 and

@@ -43,13 +43,6 @@ bool meets(std::uint64_t offset, unsigned width, std::uint64_t start, std::uint6
 
 }  // namespace
 
-Function::Function(iommu::Endpoint& endpoint, host::Memory& memory)
-    : endpoint_{endpoint}, memory_{memory}, dma_{endpoint, memory}
-{
-}
-
-Function::~Function() = default;
-
 // One memory BAR among the paddrs.
 class Function::Window final : public host::DeviceMemory {
 public:
@@ -93,6 +86,13 @@ private:
     Paddr start_;
     bool placed_ = false;
 };
+
+Function::Function(iommu::Endpoint& endpoint, host::Memory& memory)
+    : endpoint_{endpoint}, memory_{memory}, dma_{endpoint, memory}
+{
+}
+
+Function::~Function() = default;
 
 Checked<std::unique_ptr<Function>> Function::create(iommu::Endpoint& endpoint, host::Memory& memory,
                                                     Maker make, BarAddresses const& addresses)
@@ -320,7 +320,7 @@ bool Function::in_msix_memory(unsigned bar, std::uint64_t offset, unsigned width
     MsixLayout const& msix = identity_.msix;
     return in_msix_table(bar, offset, width) ||
            (msix.vectors != 0 && bar == msix.bar &&
-            meets(offset, width, msix.pba_offset, (msix.vectors + 63) / 64 * 8));
+            meets(offset, width, msix.pba_offset, std::uint64_t{8} * ((msix.vectors + 63) / 64)));
 }
 
 bool Function::page_readable(unsigned bar, std::uint64_t offset) const

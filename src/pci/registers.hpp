@@ -62,6 +62,21 @@ inline constexpr std::uint16_t kExpressControlInitial = 0x2810;
 // All but extended tags, phantom functions and auxiliary power.
 inline constexpr std::uint16_t kExpressControlWritable = 0xf8ff;
 
+// Extended capabilities: 16 bits of id, 4 of version, 12 of link.
+inline constexpr std::size_t kExtended = 0x100;
+inline constexpr std::uint32_t kExtendedErrors = 0x0001;
+inline constexpr unsigned kExtendedVersion = 16;
+
+// In Advanced Error Reporting (PCI Express 4.0, 7.8.4). What an endpoint without ECRC can report,
+// and what is severe or masked to begin with.
+inline constexpr std::size_t kErrorsUncorrectableMask = 0x08;
+inline constexpr std::size_t kErrorsSeverity = 0x0c;
+inline constexpr std::size_t kErrorsCorrectableMask = 0x14;
+inline constexpr std::uint32_t kUncorrectableErrors = 0x0017'f010;
+inline constexpr std::uint32_t kFatalErrors = 0x0006'2010;
+inline constexpr std::uint32_t kCorrectableErrors = 0x0000'31c1;
+inline constexpr std::uint32_t kAdvisoryErrors = 0x0000'2000;
+
 inline constexpr std::uint16_t kMsiEnable = 1 << 0;
 inline constexpr std::uint16_t kMsiVectorsEnabled = 7 << 4;
 inline constexpr std::uint16_t kMsi64Bit = 1 << 7;

@@ -112,6 +112,12 @@ TEST_F(NullTest, a_conventional_function_and_capabilities_of_any_kind)
     EXPECT_EQ(config<std::uint8_t>(*function, 0xc4), 2U) << "read only";
 }
 
+TEST_F(NullTest, error_reporting_is_there_where_it_is_asked_for)
+{
+    EXPECT_EQ(config<std::uint32_t>(*make({{"aer", "yes"}}), 0x100), 0x0002'0001U);
+    EXPECT_EQ(config<std::uint32_t>(*make({}), 0x100), 0U);
+}
+
 TEST_F(NullTest, settings_that_are_wrong_are_named_with_what_is_right)
 {
     for (auto const* const wrong :
@@ -123,10 +129,12 @@ TEST_F(NullTest, settings_that_are_wrong_are_named_with_what_is_right)
                       "then :io, :64, :prefetch, :readable or :nomap");
     EXPECT_EQ(refusal({{"bar6", "4K"}}),
               "null: there is no setting 'bar6'; there are bar0 to bar5, msi, msix, intx, express, "
-              "vendor, device, class, revision and cap");
+              "aer, vendor, device, class, revision and cap");
     EXPECT_EQ(refusal({{"bar5", "4K:64"}}), "null: bar5: a BAR of 64 bits needs the next one too");
     EXPECT_EQ(refusal({{"bar1", "4K"}, {"bar0", "4K:64"}}),
               "null: bar1: it is the upper half of bar0, which has 64 bits");
+    EXPECT_EQ(refusal({{"aer", "yes"}, {"express", "no"}}),
+              "null: aer: only a device of PCI Express has it");
     EXPECT_EQ(refusal({{"bar0", "4K"}, {"bar0", "4K"}}), "null: bar0 is given twice");
     EXPECT_EQ(refusal({{"msi", "3"}}), "null: msi=3: say 0, 1, 2, 4, 8, 16 or 32 vectors");
     EXPECT_EQ(refusal({{"msix", "2049"}}), "null: msix=2049: say a number from 0 to 0x800");

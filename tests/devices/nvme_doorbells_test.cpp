@@ -68,6 +68,7 @@ TEST_F(NvmeDoorbells, every_new_tail_is_rung_and_taken_completions_are_not)
         head = queue_.head;
     }
     EXPECT_LE(heads_rung, 11U) << "at the first, and once a round";
+    EXPECT_THAT(rig_.function().summary(), testing::EndsWith("; doorbells in memory"));
     EXPECT_TRUE(healthy());
 }
 

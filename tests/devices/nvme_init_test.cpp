@@ -85,5 +85,21 @@ TEST(NvmeInit, the_face_to_the_bus_is_an_nvme_controllers)
     EXPECT_TRUE(region->msix_table);
 }
 
+TEST(NvmeInit, finds_error_reporting_as_on_a_real_controller_unless_it_is_turned_off)
+{
+    constexpr std::uint32_t kErrorReporting = 0x0002'0001;
+    auto const extended = [](std::vector<pci::Setting> settings) {
+        TestDisk const disk{1 << 20};
+        settings.push_back({"disk", disk.path()});
+        NvmeRig rig{std::move(settings)};
+        std::uint32_t value = 0;
+        rig.function().config_read(0x100, std::as_writable_bytes(std::span{&value, 1}));
+        return value;
+    };
+    EXPECT_EQ(extended({}), kErrorReporting);
+    EXPECT_EQ(extended({{"aer", "yes"}}), kErrorReporting);
+    EXPECT_EQ(extended({{"aer", "no"}}), 0U);
+}
+
 }  // namespace
 }  // namespace pinfold::devices::nvme

@@ -14,7 +14,9 @@ namespace {
 constexpr BarAddresses kAddresses{0x12'0000'4000, 0, 0xc040, 0xfebd'1000, 0, 0};
 
 struct Space : ConfigSpace {
-    Space() : ConfigSpace{full_identity(), kAddresses} {}
+    explicit Space(Identity const& identity = full_identity()) : ConfigSpace{identity, kAddresses}
+    {
+    }
 
     std::uint32_t get(std::size_t offset, unsigned width = 4) const
     {
@@ -207,6 +209,31 @@ TEST(ConfigSpace, MSI_X_control_shows_what_SET_IRQS_did_and_takes_no_writes)
     EXPECT_EQ(space.get(0x92, 2), 0x8007U);
     space.show_msix(false);
     EXPECT_EQ(space.get(0x92, 2), 7U);
+}
+
+// PCI Express 4.0, 7.8.4; and what vfio-pci lets its user write of it.
+TEST(ConfigSpace, of_error_reporting_masks_and_severity_can_be_written_and_nothing_else)
+{
+    Identity identity = full_identity();
+    identity.error_reporting = true;
+    Space space{identity};
+    EXPECT_EQ(space.get(0x100), 0x0002'0001U) << "version 2, and the end of the list";
+    auto const before = space.all();
+    std::map<std::size_t, std::uint32_t> turned;
+    for (std::size_t at = 0x100; at < 0x148; at += 4) {
+        std::uint32_t const ones = (space.write(at, 4, ~0U), space.get(at));
+        std::uint32_t const zeros = (space.write(at, 4, 0), space.get(at));
+        if (ones != zeros) turned[at] = ones ^ zeros;
+        EXPECT_EQ(ones & zeros, turned.contains(at) ? 0U : zeros);
+    }
+    EXPECT_EQ(turned, (std::map<std::size_t, std::uint32_t>{
+                          {0x108, 0x0017'f010}, {0x10c, 0x0017'f010}, {0x114, 0x31c1}}));
+    EXPECT_TRUE(std::equal(before.begin(), before.begin() + 0x100, space.all().begin()));
+    space.power_on();
+    EXPECT_EQ(space.all(), before);
+    EXPECT_EQ(space.get(0x108), 0U);
+    EXPECT_EQ(space.get(0x10c), 0x0006'2010U);
+    EXPECT_EQ(space.get(0x114), 0x2000U) << "advisory errors are masked";
 }
 
 TEST(ConfigSpace, random_writes_never_touch_what_is_fixed)

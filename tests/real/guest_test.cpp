@@ -2,6 +2,8 @@
 // vfio-pci, and its NVMe driver as the guest's disk.
 #include <cstdint>
 #include <cstring>
+#include <string>
+#include <string_view>
 
 #include "real_stage.hpp"
 
@@ -69,6 +71,28 @@ void expect_frames(Outcome const& ran)
     EXPECT_NE(ran.err.find("faults      none"), std::string::npos) << ran.err;
 }
 
+// The number before `what` in the report; its thousands have commas.
+std::uint64_t count_of(std::string const& report, std::string_view what)
+{
+    auto const end = report.find(what);
+    EXPECT_NE(end, std::string::npos) << what << " is missing:\n" << report;
+    if (end == std::string::npos) return 0;
+    auto const begin = report.find_last_not_of("0123456789,", end - 1) + 1;
+    auto digits = report.substr(begin, end - begin);
+    std::erase(digits, ',');
+    return std::stoull(digits);
+}
+
+// The guest's driver keeps its doorbells in memory, and so rings for new commands and not for the
+// completions that it has taken, of which there is at least one for each interrupt.
+void expect_doorbells_in_memory(std::string const& report)
+{
+    EXPECT_NE(report.find("; doorbells in memory"), std::string::npos) << report;
+    auto const commands = count_of(report, " reads ") + count_of(report, " writes ");
+    auto const interrupts = count_of(report, " interrupts; ");
+    EXPECT_LT(count_of(report, " mapped accesses trapped"), commands + interrupts / 2) << report;
+}
+
 PINFOLD_WORKS_WITH("qemu-system-x86 7.2 (Debian) with a Linux guest, `vfio-pci` of `nvme`",
                    "the guest partitions the disk, makes a filesystem, writes, restarts, and reads "
                    "back what it wrote; with mapped BARs and with `x-no-mmap=on`")
@@ -79,12 +103,16 @@ TEST_P(Guest, writes_a_filesystem_to_an_NVMe_disk_restarts_and_reads_it_back)
     expect_written_and_read_back(ran);
     EXPECT_NE(ran.out.find("PCI-MSI"), std::string::npos) << ran.out;
     EXPECT_EQ(ran.err.find(" 0 mapped accesses trapped"), std::string::npos) << ran.err;
+    EXPECT_NE(ran.out.find("guest: 0x010802 reports errors"), std::string::npos) << ran.out;
+    expect_doorbells_in_memory(ran.err);
     expect_a_filesystem();
 }
 
 TEST_P(Guest, does_the_same_where_QEMU_does_not_map_the_registers)
 {
-    auto const ran = boot(kNvme, "disk:nvme0n1", "-device vfio-pci,host=0000:00:04.0,x-no-mmap=on");
+    auto const nvme = "--device nvme,bdf=0000:00:04.0,disk=disk,aer=no --report";
+    auto const ran = boot(nvme, "disk:nvme0n1", "-device vfio-pci,host=0000:00:04.0,x-no-mmap=on");
+    EXPECT_EQ(ran.out.find("reports errors"), std::string::npos) << ran.out;
     expect_written_and_read_back(ran);
     EXPECT_NE(ran.err.find(" 0 mapped accesses trapped"), std::string::npos) << ran.err;
     expect_a_filesystem();

@@ -62,7 +62,8 @@ pci::Identity const& ioat_identity()
                                         .table_offset = kMsixTable,
                                         .pba_offset = kMsixPending},
                                .pci_express = true,
-                               .bars = {}};
+                               .bars = {},
+                               .error_reporting = true};
         using enum pci::PageKind;
         identity.bars[0] = {.kind = pci::Bar::Kind::memory64,
                             .size = kBarSize,

@@ -15,8 +15,9 @@ constexpr std::uint32_t kQueueBaseLowBits = 0xffff'f000;
 
 }  // namespace
 
-Controller::Controller(pci::Bus& bus, std::string serial, std::vector<Namespace> namespaces)
-    : identity_{pci_identity()},
+Controller::Controller(pci::Bus& bus, pci::Identity identity, std::string serial,
+                       std::vector<Namespace> namespaces)
+    : identity_{std::move(identity)},
       bus_{bus},
       state_{bus, std::move(serial), std::move(namespaces)},
       admin_{state_},
@@ -129,6 +130,7 @@ std::string Controller::summary() const
         if (!text.empty()) text += "; ";
         text += ns.summary();
     }
+    if (state_.doorbells.used()) text += "; doorbells in memory";
     return text;
 }
 

@@ -19,7 +19,8 @@ class Controller final : public pci::Device {
 public:
     // Does not touch the bus before reset(), its power-on. REQUIRES: `namespaces` has the ids
     // 1, 2, … in order.
-    Controller(pci::Bus& bus, std::string serial, std::vector<Namespace> namespaces);
+    Controller(pci::Bus& bus, pci::Identity identity, std::string serial,
+               std::vector<Namespace> namespaces);
 
     pci::Identity const& identity() const override { return identity_; }
     std::uint64_t bar_read(unsigned bar, std::uint64_t offset, unsigned size) override;

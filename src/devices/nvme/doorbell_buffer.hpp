@@ -23,8 +23,11 @@ public:
         doorbells_ = doorbells;
         events_ = events;
         set_ = true;
+        used_ = true;
     }
     void clear() { set_ = false; }
+    // Whether a host has ever set it.
+    bool used() const { return used_; }
     // Whether the queues with this id are in it.
     bool covers(unsigned id) const { return set_ && id != 0; }
 
@@ -44,6 +47,7 @@ private:
     pci::Bus& bus_;
     Iova doorbells_, events_;
     bool set_ = false;
+    bool used_ = false;
 };
 
 }  // namespace pinfold::devices::nvme

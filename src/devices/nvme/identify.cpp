@@ -10,7 +10,7 @@
 
 namespace pinfold::devices::nvme {
 
-pci::Identity pci_identity()
+pci::Identity pci_identity(bool error_reporting)
 {
     pci::Identity identity{.vendor = kVendor,
                            .device = kDevice,
@@ -25,7 +25,8 @@ pci::Identity pci_identity()
                                     .table_offset = kMsixTable,
                                     .pba_offset = kMsixPending},
                            .pci_express = true,
-                           .bars = {}};
+                           .bars = {},
+                           .error_reporting = error_reporting};
     identity.bars[0] = {.kind = pci::Bar::Kind::memory64,
                         .size = kBarSize,
                         .pages = {pci::PageKind::readable, pci::PageKind::readable}};

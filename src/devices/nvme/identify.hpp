@@ -19,7 +19,7 @@ inline constexpr std::string_view kFirmware = "1.0";
 // bring that product's workarounds with it. 4e56 is "NV".
 inline constexpr std::uint16_t kVendor = 0x1234, kDevice = 0x4e56;
 
-pci::Identity pci_identity();
+pci::Identity pci_identity(bool error_reporting);
 
 DataPage identify_controller(std::string_view serial, std::span<Namespace const> namespaces);
 DataPage identify_namespace(Namespace const& ns);

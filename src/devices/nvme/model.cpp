@@ -6,6 +6,7 @@
 #include <memory>
 
 #include "devices/nvme/controller.hpp"
+#include "devices/nvme/identify.hpp"
 #include "devices/nvme/settings.hpp"
 #include "devices/nvme/unique_name.hpp"
 
@@ -79,7 +80,8 @@ public:
         if (!settings) return std::unexpected{settings.error()};
         auto namespaces = open_namespaces(*settings);
         if (!namespaces) return std::unexpected{namespaces.error()};
-        return std::make_unique<Controller>(bus, serial_of(*settings), std::move(*namespaces));
+        return std::make_unique<Controller>(bus, pci_identity(settings->error_reporting),
+                                            serial_of(*settings), std::move(*namespaces));
     }
 };
 

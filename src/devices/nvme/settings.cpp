@@ -38,13 +38,20 @@ Key split(std::string_view key)
     return {key.substr(0, digits), number};
 }
 
-Checked<DiskAccess> parse_access(pci::Setting const& setting)
+Checked<bool> parse_flag(pci::Setting const& setting)
 {
     static constexpr std::array<std::string_view, 5> kYes{"yes", "on", "true", "1", ""};
     static constexpr std::array<std::string_view, 4> kNo{"no", "off", "false", "0"};
-    if (std::ranges::find(kYes, setting.value) != kYes.end()) return DiskAccess::read_only;
-    if (std::ranges::find(kNo, setting.value) != kNo.end()) return DiskAccess::read_write;
+    if (std::ranges::find(kYes, setting.value) != kYes.end()) return true;
+    if (std::ranges::find(kNo, setting.value) != kNo.end()) return false;
     return refuse(fmt::format("nvme: {}={}: say yes or no", setting.key, setting.value));
+}
+
+Checked<DiskAccess> parse_access(pci::Setting const& setting)
+{
+    auto const read_only = parse_flag(setting);
+    if (!read_only) return std::unexpected{read_only.error()};
+    return *read_only ? DiskAccess::read_only : DiskAccess::read_write;
 }
 
 Checked<unsigned> parse_block_size(pci::Setting const& setting)
@@ -73,6 +80,7 @@ struct Said {
     std::map<unsigned, DiskAccess> access;
     std::map<unsigned, unsigned> block_sizes;
     std::string serial;
+    bool error_reporting = true;
 };
 
 template <class T>
@@ -105,11 +113,11 @@ Checked<void> take_setting(Said& said, pci::Setting const& setting)
         return take(said.block_sizes[number.value_or(0)], parse_block_size(setting));
     }
     if (name == "serial" && !number) return take(said.serial, parse_serial(setting));
-    return refuse(
-        fmt::format("nvme: there is no setting '{}'; there are disk, readonly, block_size, serial, "
-                    "and disk2 to "
-                    "disk{} with readonlyN and block_sizeN for further namespaces",
-                    setting.key, kMaxNamespaces));
+    if (name == "aer" && !number) return take(said.error_reporting, parse_flag(setting));
+    return refuse(fmt::format(
+        "nvme: there is no setting '{}'; there are disk, readonly, block_size, serial, "
+        "aer, and disk2 to disk{} with readonlyN and block_sizeN for further namespaces",
+        setting.key, kMaxNamespaces));
 }
 
 // What belongs to a namespace needs its disk.
@@ -133,7 +141,7 @@ Checked<void> check_numbers(Said const& said)
     return {};
 }
 
-constexpr std::array<pci::Model::Option, 7> kOptions{{
+constexpr std::array<pci::Model::Option, 8> kOptions{{
     {"disk", "FILE", "the disk, a regular file or a block device: namespace 1", true},
     {"disk2", "FILE", "a second namespace, and so on to disk16", false},
     {"readonly", "yes|no", "no namespace can be written (no)", false},
@@ -141,6 +149,7 @@ constexpr std::array<pci::Model::Option, 7> kOptions{{
     {"block_size", "512|4096", "bytes in a logical block (512)", false},
     {"block_sizeN", "512|4096", "the same for namespace N alone", false},
     {"serial", "TEXT", "serial number (made from the name of the first disk)", false},
+    {"aer", "yes|no", "Advanced Error Reporting in configuration space (yes)", false},
 }};
 
 }  // namespace
@@ -160,7 +169,8 @@ Checked<Settings> parse_settings(pci::DeviceSpec const& spec)
     }
     if (auto const checked = check_numbers(said); !checked) return std::unexpected{checked.error()};
 
-    Settings settings{.serial = said.serial, .namespaces = {}};
+    Settings settings{
+        .serial = said.serial, .error_reporting = said.error_reporting, .namespaces = {}};
     for (auto const& [number, disk] : said.disks) {
         settings.namespaces.push_back({.disk = disk,
                                        .access = pick(said.access, number, DiskAccess::read_write),

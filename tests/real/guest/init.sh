@@ -53,6 +53,9 @@ disk() {
     if [ -e "$partition" ]; then
         read_disk "$partition"
         grep -E 'nvme|virtio' /proc/interrupts
+        for device in /sys/bus/pci/devices/*; do
+            [ -e "$device/aer_dev_fatal" ] && echo "guest: $(cat "$device/class") reports errors"
+        done
         echo "guest: done"
         poweroff -f
     fi
