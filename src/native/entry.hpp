@@ -45,14 +45,38 @@ public:
     constexpr bool empty() const { return raw_ == 0; }
     constexpr bool leaf() const { return (raw_ & kLeaf) != 0; }
     constexpr bool table() const { return (raw_ & kTable) != 0; }
-    constexpr bool segments() const { return (raw_ & kSegments) != 0; }
-    // A translation or nothing: the walk is over.
+    constexpr bool segments() const { return (raw_ & kPart) == kSegments; }
+    // A leaf of some pages of the slot.
+    constexpr bool part() const { return (raw_ & kPart) == kPart; }
+    // A translation of the whole slot or nothing: the walk is over.
     constexpr bool final() const { return (raw_ & (kTable | kSegments)) == 0; }
+    constexpr bool has_node() const { return table() || segments(); }
     // REQUIRES: it is a node, of the kind of Node. A difference is part of the next load's address.
     template <class Node>
     Node* node() const
     {
         return reinterpret_cast<Node*>(raw_ - Node::kKind);
+    }
+
+    // Pages [first, first + more] of a slot that has up to 512, in one word, where the distance
+    // is less than 2^48: of user memory and the lowest window's IOVAs it is. 0: it is not.
+    constexpr Entry part_of(std::uint64_t first, std::uint64_t more) const
+    {
+        auto const distance = static_cast<std::int64_t>(raw_ & ~kBits);
+        if (distance >> 48 != 0 && distance >> 48 != -1) return {};
+        std::uint64_t const no_memory = (raw_ & kNoMemory) / kNoMemory * kPartNoMemory;
+        return Entry{static_cast<std::uint64_t>(distance >> kPageLg2) << kDistanceAt |
+                     more << kMoreAt | first << kFirstAt | no_memory | (raw_ & kRights) | kPart};
+    }
+    // REQUIRES: part().
+    constexpr std::uint64_t part_first() const { return (raw_ >> kFirstAt) % 512; }
+    constexpr std::uint64_t part_more() const { return (raw_ >> kMoreAt) % 512; }
+    constexpr Entry part_leaf() const
+    {
+        auto const distance = static_cast<std::int64_t>(raw_) >> kDistanceAt;
+        std::uint64_t const no_memory = (raw_ & kPartNoMemory) / kPartNoMemory * kNoMemory;
+        return Entry{static_cast<std::uint64_t>(distance) << kPageLg2 | no_memory |
+                     (raw_ & kRights) | kLeaf};
     }
 
     constexpr Prot prot() const { return static_cast<Prot>(raw_ & kRights); }
@@ -69,6 +93,14 @@ public:
     constexpr bool operator==(Entry const&) const = default;
 
 private:
+    // Nodes leave no bit for the kind of a part; no node has kNoMemory.
+    static constexpr std::uint64_t kPart = kSegments | kNoMemory;
+    static constexpr std::uint64_t kPartNoMemory = 64;
+    static constexpr unsigned kPageLg2 = 12;
+    static constexpr unsigned kFirstAt = 9;
+    static constexpr unsigned kMoreAt = 18;
+    static constexpr unsigned kDistanceAt = 27;
+
     std::uint64_t raw_ = 0;
 };
 
@@ -78,5 +110,13 @@ static_assert(Entry::leaf(Iova{0}, Paddr{0}, Prot::write).allows(Access::write))
 static_assert(!Entry::leaf(Iova{0}, Paddr{0}, Prot::write).allows(Access::read));
 static_assert(!Entry::without_memory(Prot::read_write).allows(Access::read));
 static_assert(!Entry{}.allows(Access::read) && Entry{}.final());
+
+static_assert(
+    Entry::leaf(Iova{0xffff'ffff'f000}, Paddr{0x1000}, Prot::read).part_of(511, 0).part_leaf() ==
+    Entry::leaf(Iova{0xffff'ffff'f000}, Paddr{0x1000}, Prot::read));
+static_assert(Entry::without_memory(Prot::read).part_of(3, 8).part_first() == 3);
+static_assert(Entry::without_memory(Prot::read).part_of(3, 8).part_leaf() ==
+              Entry::without_memory(Prot::read));
+static_assert(Entry::leaf(Iova{1ULL << 49}, Paddr{0}, Prot::read).part_of(0, 0).empty());
 
 }  // namespace pinfold::native

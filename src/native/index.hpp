@@ -1,7 +1,8 @@
 // Our own translation index, for hosts that have no IOMMU hardware to please. The radix is the
 // index of mappings too: there is no ordered tree beside it, and map, unmap and look-up cost the
-// same among one mapping and a million. A mapping of any size is one entry per slot that it fills
-// and a line at each end that fills none (entry.hpp, nodes.hpp, shape.hpp).
+// same among one mapping and a million. A mapping of any size is one entry per slot that it fills,
+// and one at each end that fills none, or a line where it is not alone there (entry.hpp, nodes.hpp,
+// shape.hpp).
 //
 // A mapping goes as a whole, unless it is cut first.
 //
@@ -145,6 +146,10 @@ private:
                                       : (std::uint64_t{1} << (kSlotLg2<kLevel> % 64)) - 1;
     }
 
+    // Whether a slot may hold a part: its pages fit the entry's bits.
+    template <unsigned kLevel>
+    static constexpr bool kHasParts = kLevel == 1 && S::kTableLg2[0] <= 9 && S::kLanes[1] != 0;
+
     struct Place {
         Entry entry;
         Id id = 0;
@@ -185,9 +190,14 @@ private:
     Place look_high(std::uint64_t raw) const;
     template <bool kWithId, unsigned kLevel, class Found>
     auto look_in(TableAt<kLevel> const& table, std::uint64_t raw, Found const& found) const;
+    template <unsigned kLevel, class Found>
+    auto look_in_part(Entry part, std::uint64_t raw, Id id, Found const& found) const;
     template <bool kWithId, unsigned kLevel, class Found>
     auto look_in_segments(SegmentsAt<kLevel> const& node, std::uint64_t raw,
                           Found const& found) const;
+
+    template <unsigned kLevel>
+    Place look_in_lanes(Entry entry, std::uint64_t raw) const;
 
     std::uint64_t root_bytes() const;
     bool reserve(IovaRange range);
@@ -239,11 +249,17 @@ private:
     template <unsigned kLevel>
     Entry build(Pieces const& pieces);
     template <unsigned kLevel>
+    Pieces pieces_at(TableAt<kLevel> const& table, std::size_t slot, std::uint64_t block) const;
+    template <unsigned kLevel>
+    void replace(TableAt<kLevel>& table, std::size_t slot, Pieces const& pieces);
+    template <unsigned kLevel>
     Pieces pieces_of(SegmentsAt<kLevel> const& node, std::uint64_t block) const;
     template <unsigned kLevel>
     void remove_in(TableAt<kLevel>& table, Piece const& piece);
     template <unsigned kLevel>
     void remove_part(TableAt<kLevel>& table, std::size_t slot, Piece const& piece);
+    template <class Node>
+    static bool remove_lanes(Node& node, Id id);
     template <unsigned kLevel>
     void retire_node(Entry node);
     template <unsigned kLevel>
@@ -274,136 +290,6 @@ private:
     std::uint64_t mappings_ = 0;
     std::array<std::uint64_t, 64> sizes_{};
 };
-
-// Inlined into the device's loop as a whole, but for the windows above the lowest. Each way out of
-// the walk goes on by itself in `found`, so that what it knows of its level is a constant there.
-template <class S>
-template <bool kWithId, class Found>
-[[gnu::always_inline]] inline auto BasicIndex<S>::look(Iova iova, Found const& found) const
-{
-    std::uint64_t const raw = iova.raw();
-    if (raw >> kSlotLg2<3> == 0) [[likely]]
-        return look_in<kWithId, 2>(*root_, raw, found);
-    Place const place = look_high<kWithId>(raw);
-    return found(place.entry, place.id, place.last);
-}
-
-template <class S>
-template <bool kWithId>
-[[gnu::noinline, gnu::cold]] auto BasicIndex<S>::look_high(std::uint64_t raw) const -> Place
-{
-    if (top_ == nullptr) return {};
-    return look_in<kWithId, 3>(*top_, raw, AsPlace{});
-}
-
-template <class S>
-template <bool kWithId, unsigned kLevel, class Found>
-[[gnu::always_inline]] inline auto BasicIndex<S>::look_in(TableAt<kLevel> const& table,
-                                                          std::uint64_t raw,
-                                                          Found const& found) const
-{
-    std::size_t const slot = (raw >> kSlotLg2<kLevel>)&(TableAt<kLevel>::kSlots - 1);
-    Entry const entry = table.at(slot);
-    if constexpr (kLevel > 0) {
-        if (entry.table())
-            return look_in<kWithId, kLevel - 1>(*entry.node<TableAt<kLevel - 1>>(), raw, found);
-        if constexpr (S::kLanes[kLevel] != 0) {
-            if (entry.segments())
-                return look_in_segments<kWithId, kLevel>(*entry.node<SegmentsAt<kLevel>>(), raw,
-                                                         found);
-        }
-    }
-    Id const id = kWithId && !entry.empty() ? table.id(slot) : 0;
-    return found(entry, id, raw | low_mask<kLevel>());
-}
-
-template <class S>
-template <bool kWithId, unsigned kLevel, class Found>
-[[gnu::always_inline]] inline auto BasicIndex<S>::look_in_segments(SegmentsAt<kLevel> const& node,
-                                                                   std::uint64_t raw,
-                                                                   Found const& found) const
-{
-    using Page = decltype(SegmentsAt<kLevel>::kFree);
-    std::uint64_t const block = raw & ~low_mask<kLevel>();
-    auto const page = static_cast<Page>((raw - block) >> kPageLg2);
-    for (unsigned lane = 0; lane < node.first.size(); ++lane) {
-        if (node.first[lane].load(std::memory_order_acquire) > page) continue;
-        std::uint64_t const last = node.last[lane].load(std::memory_order_relaxed);
-        if (page > last) continue;
-        return found(Entry{node.entries[lane].load(std::memory_order_relaxed)},
-                     kWithId ? node.ids[lane].load(std::memory_order_acquire) : 0,
-                     block + ((last + 1) << kPageLg2) - 1);
-    }
-    return found(Entry{}, 0, raw);
-}
-
-template <class S>
-template <class Found>
-[[gnu::always_inline]] inline auto BasicIndex<S>::span(Iova iova, Found const& found) const
-{
-    return look<false>(iova, [&](Entry entry, Id, std::uint64_t last)
-                                 __attribute__((always_inline)) { return found(entry, last); });
-}
-
-template <class S>
-template <class Visit>
-inline void BasicIndex<S>::visit(IovaRange range, Visit visit) const
-{
-    std::uint64_t const first = range.start.raw();
-    std::uint64_t const last = range.last.raw();
-    if (last >> kSlotLg2<3> == 0)
-        visit_in<2>(*root_, first, last, visit);
-    else if (top_ != nullptr)
-        visit_in<3>(*top_, first, last, visit);
-    else
-        visit(Entry{}, first, last);
-}
-
-// The table whose slots a range fills without touching any other: where small mappings lie among
-// many. nullptr: none.
-template <class S>
-inline auto BasicIndex<S>::leaf_table(std::uint64_t first, std::uint64_t last) const -> TableAt<0>*
-{
-    if (last >> kSlotLg2<3> != 0 || (first ^ last) >> kSlotLg2<1> != 0) return nullptr;
-    Entry const middle = root_->at(first >> kSlotLg2<2>);
-    if (!middle.table()) return nullptr;
-    Entry const leaves =
-        middle.node<TableAt<1>>()->at((first >> kSlotLg2<1>)&(TableAt<1>::kSlots - 1));
-    return leaves.table() ? leaves.node<TableAt<0>>() : nullptr;
-}
-
-// A range that goes on in the next slot is walked from where this table is.
-template <class S>
-template <unsigned kLevel, class Visit>
-inline bool BasicIndex<S>::visit_in(TableAt<kLevel> const& table, std::uint64_t first,
-                                    std::uint64_t last, Visit& visit) const
-{
-    for (;;) {
-        std::size_t const slot = (first >> kSlotLg2<kLevel>)&(TableAt<kLevel>::kSlots - 1);
-        std::uint64_t const slot_last = std::min(last, first | low_mask<kLevel>());
-        Entry const entry = table.at(slot);
-        if (kLevel == 0 || entry.final()) {
-            if (!visit(entry, first, slot_last)) return false;
-        } else if constexpr (kLevel > 0) {
-            if (entry.table()) {
-                auto const& below = *entry.node<TableAt<kLevel - 1>>();
-                if (!visit_in<kLevel - 1>(below, first, slot_last, visit)) return false;
-            } else if constexpr (S::kLanes[kLevel] != 0) {
-                auto const& node = *entry.node<SegmentsAt<kLevel>>();
-                for (std::uint64_t at = first;; ++at) {
-                    Place const place = look_in_segments<false, kLevel>(node, at, AsPlace{});
-                    std::uint64_t const end =
-                        place.entry.empty() ? slot_last : std::min(slot_last, place.last);
-                    if (!visit(place.entry, at, end)) return false;
-                    at = end;
-                    if (at == slot_last) break;
-                }
-            }
-        }
-        if (slot_last == last) return true;
-        first = slot_last + 1;
-    }
-}
 
 template <class S>
 inline Mapping BasicIndex<S>::mapping_of(Record const& record)
@@ -439,6 +325,13 @@ inline std::optional<Mapping> BasicIndex<S>::find(Iova iova) const
 }
 
 using Index = BasicIndex<FullShape>;
+
+}  // namespace pinfold::native
+
+#include "native/index_look.hpp"
+
+namespace pinfold::native {
+
 extern template class BasicIndex<FullShape>;
 
 }  // namespace pinfold::native

@@ -3,7 +3,8 @@
 //   put      empty slots get leaves; a slot that a mapping fills in part gets segments, and a table
 //            when they are full
 //   remove   lanes and slots go by one store; a node that nothing is left in goes too
-//   cut      break_at() makes a border in the nodes, relabel_in() names what is beyond it anew
+//   replace  the one way in which a slot's pieces become others: one mapping in part of 2 MiB is
+//            the entry itself, few are segments, more are a table
 #pragma once
 
 #include "native/index_write.hpp"
@@ -47,8 +48,7 @@ bool BasicIndex<S>::part_empty(TableAt<kLevel> const& table, std::size_t slot, s
         if (entry.table())
             return empty_in<kLevel - 1>(*entry.template node<TableAt<kLevel - 1>>(), first, last);
         if constexpr (S::kLanes[kLevel] != 0) {
-            for (Piece const& piece :
-                 pieces_of<kLevel>(*entry.template node<SegmentsAt<kLevel>>(), first))
+            for (Piece const& piece : pieces_at<kLevel>(table, slot, first))
                 if (piece.first <= last && first <= piece.last) return false;
         }
     }
@@ -97,14 +97,9 @@ void BasicIndex<S>::put_part(TableAt<kLevel>& table, std::size_t slot, Piece con
         Entry const entry = table.at(slot);
         if (entry.table())
             return put_in<kLevel - 1>(*entry.template node<TableAt<kLevel - 1>>(), piece);
-        Pieces pieces;
-        if constexpr (S::kLanes[kLevel] != 0) {
-            if (entry.segments())
-                pieces = pieces_of<kLevel>(*entry.template node<SegmentsAt<kLevel>>(), piece.first);
-        }
+        Pieces pieces = pieces_at<kLevel>(table, slot, piece.first);
         pieces.add(piece);
-        set<kLevel>(table, slot, build<kLevel>(pieces));
-        retire_node<kLevel>(entry);
+        replace<kLevel>(table, slot, pieces);
     }
 }
 
@@ -148,6 +143,48 @@ inline void BasicIndex<S>::set(TableAt<kLevel>& table, std::size_t slot, Entry e
         if (was_empty && used == 1) ++root_groups_;
         if (!was_empty && used == 0) --root_groups_;
     }
+}
+
+// Pieces of a slot that has no table: those of `block`, which is any address in it.
+template <class S>
+template <unsigned kLevel>
+auto BasicIndex<S>::pieces_at(TableAt<kLevel> const& table, std::size_t slot,
+                              std::uint64_t block) const -> Pieces
+{
+    Entry const entry = table.at(slot);
+    Pieces pieces;
+    if (entry.leaf()) {
+        pieces.add(
+            {block & ~low_mask<kLevel>(), block | low_mask<kLevel>(), entry, table.id(slot)});
+    } else if (entry.part()) {
+        std::uint64_t const start =
+            (block & ~low_mask<kLevel>()) + (entry.part_first() << kPageLg2);
+        std::uint64_t const last = start + ((entry.part_more() + 1) << kPageLg2) - 1;
+        pieces.add({start, last, entry.part_leaf(), table.id(slot)});
+    } else if constexpr (S::kLanes[kLevel] != 0) {
+        if (entry.segments())
+            return pieces_of<kLevel>(*entry.template node<SegmentsAt<kLevel>>(), block);
+    }
+    return pieces;
+}
+
+template <class S>
+template <unsigned kLevel>
+void BasicIndex<S>::replace(TableAt<kLevel>& table, std::size_t slot, Pieces const& pieces)
+{
+    Entry const before = table.at(slot);
+    Entry after;
+    if constexpr (kHasParts<kLevel>) {
+        if (pieces.count == 1) {
+            Piece const& only = pieces.list[0];
+            std::uint64_t const more = (only.last - only.first) >> kPageLg2;
+            after = only.entry.part_of((only.first & low_mask<kLevel>()) >> kPageLg2, more);
+            table.ids[slot].store(only.id, std::memory_order_relaxed);
+        }
+    }
+    if (after.empty()) after = build<kLevel>(pieces);
+    set<kLevel>(table, slot, after);
+    retire_node<kLevel>(before);
 }
 
 // A node for what a slot of this level holds.
@@ -238,21 +275,29 @@ void BasicIndex<S>::remove_part(TableAt<kLevel>& table, std::size_t slot, Piece 
             remove_in<kLevel - 1>(below, piece);
             if (below.total != 0 || is_lowest_window<kLevel>(slot)) return;
         } else if constexpr (S::kLanes[kLevel] != 0) {
-            using Node = SegmentsAt<kLevel>;
-            auto& node = *entry.template node<Node>();
-            bool left = false;
-            for (unsigned lane = 0; lane < node.first.size(); ++lane) {
-                if (node.first[lane].load(std::memory_order_relaxed) == Node::kFree) continue;
-                if (node.ids[lane].load(std::memory_order_relaxed) == piece.id)
-                    node.first[lane].store(Node::kFree, std::memory_order_release);
-                else
-                    left = true;
-            }
-            if (left) return;
+            if (entry.segments() &&
+                !remove_lanes(*entry.template node<SegmentsAt<kLevel>>(), piece.id))
+                return;
         }
         set<kLevel>(table, slot, {});
         retire_node<kLevel>(entry);
     }
+}
+
+// Whether no other mapping is left in it.
+template <class S>
+template <class Node>
+bool BasicIndex<S>::remove_lanes(Node& node, Id id)
+{
+    bool left = false;
+    for (unsigned lane = 0; lane < node.first.size(); ++lane) {
+        if (node.first[lane].load(std::memory_order_relaxed) == Node::kFree) continue;
+        if (node.ids[lane].load(std::memory_order_relaxed) == id)
+            node.first[lane].store(Node::kFree, std::memory_order_release);
+        else
+            left = true;
+    }
+    return !left;
 }
 
 // Of what a slot of this level held: it has been replaced.
@@ -260,7 +305,7 @@ template <class S>
 template <unsigned kLevel>
 void BasicIndex<S>::retire_node(Entry node)
 {
-    if (node.final()) return;
+    if (!node.has_node()) return;
     if (node.segments()) {
         segments_.retire(segments_.id_of(node.template node<Narrow>()));
     } else if constexpr (kLevel == 3) {
@@ -273,79 +318,6 @@ void BasicIndex<S>::retire_node(Entry node)
         ++roots_retired_ever_;
     } else {
         tables_.retire(tables_.id_of(node.template node<TableAt<0>>()));
-    }
-}
-
-template <class S>
-template <unsigned kLevel>
-void BasicIndex<S>::break_at(TableAt<kLevel>& table, std::uint64_t at)
-{
-    if constexpr (kLevel > 0) {
-        if ((at & low_mask<kLevel>()) == 0) return;
-        std::size_t const slot = (at >> kSlotLg2<kLevel>)&(TableAt<kLevel>::kSlots - 1);
-        Entry const entry = table.at(slot);
-        if (entry.table())
-            return break_at<kLevel - 1>(*entry.template node<TableAt<kLevel - 1>>(), at);
-        Pieces held;
-        if (entry.leaf())
-            held.add({at & ~low_mask<kLevel>(), at | low_mask<kLevel>(), entry, table.id(slot)});
-        else if constexpr (S::kLanes[kLevel] != 0)
-            held = pieces_of<kLevel>(*entry.template node<SegmentsAt<kLevel>>(), at);
-        Pieces broken;
-        for (Piece const& piece : held)
-            if (piece.first < at && at <= piece.last) {
-                broken.add({piece.first, at - 1, piece.entry, piece.id});
-                broken.add({at, piece.last, piece.entry, piece.id});
-            } else {
-                broken.add(piece);
-            }
-        if (broken.count == held.count) return;
-        set<kLevel>(table, slot, build<kLevel>(broken));
-        retire_node<kLevel>(entry);
-    }
-}
-
-template <class S>
-template <unsigned kLevel>
-void BasicIndex<S>::relabel_in(TableAt<kLevel>& table, Piece const& piece, Id id)
-{
-    by_slot<kSlotLg2<kLevel>, TableAt<kLevel>::kSlots>(
-        piece.first, piece.last,
-        [&](std::size_t slot, std::uint64_t first, std::uint64_t last) {
-            relabel_part<kLevel>(table, slot, {first, last, piece.entry, piece.id}, id);
-        },
-        [&](std::size_t slot, std::size_t end) {
-            std::uint64_t const table_start = piece.first & ~low_mask<kLevel + 1>();
-            for (; slot < end; ++slot) {
-                std::uint64_t const first = table_start + (std::uint64_t{slot} << kSlotLg2<kLevel>);
-                if (table.at(slot).leaf())
-                    table.ids[slot].store(id, std::memory_order_release);
-                else
-                    relabel_part<kLevel>(table, slot,
-                                         {first, first | low_mask<kLevel>(), piece.entry, piece.id},
-                                         id);
-            }
-        });
-}
-
-template <class S>
-template <unsigned kLevel>
-void BasicIndex<S>::relabel_part(TableAt<kLevel>& table, std::size_t slot, Piece const& piece,
-                                 Id id)
-{
-    if constexpr (kLevel > 0) {
-        Entry const entry = table.at(slot);
-        if (entry.table())
-            return relabel_in<kLevel - 1>(*entry.template node<TableAt<kLevel - 1>>(), piece, id);
-        if constexpr (S::kLanes[kLevel] != 0) {
-            auto& node = *entry.template node<SegmentsAt<kLevel>>();
-            auto const page =
-                static_cast<std::uint64_t>((piece.first & low_mask<kLevel>()) >> kPageLg2);
-            for (unsigned lane = 0; lane < node.first.size(); ++lane)
-                if (node.first[lane].load(std::memory_order_relaxed) >= page &&
-                    node.ids[lane].load(std::memory_order_relaxed) == piece.id)
-                    node.ids[lane].store(id, std::memory_order_release);
-        }
     }
 }
 
@@ -386,8 +358,7 @@ Id BasicIndex<S>::first_in_slot(TableAt<kLevel> const& table, std::size_t slot, 
             return first_in<kLevel - 1>(*entry.template node<TableAt<kLevel - 1>>(), first, last);
         if constexpr (S::kLanes[kLevel] != 0) {
             Piece best{.first = ~std::uint64_t{0}, .last = 0, .entry = {}, .id = 0};
-            for (Piece const& piece :
-                 pieces_of<kLevel>(*entry.template node<SegmentsAt<kLevel>>(), first))
+            for (Piece const& piece : pieces_at<kLevel>(table, slot, first))
                 if (piece.first <= last && first <= piece.last && piece.first <= best.first)
                     best = piece;
             return best.id;

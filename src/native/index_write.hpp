@@ -288,5 +288,6 @@ auto BasicIndex<S>::take_table() -> TableAt<kLevel>*
 
 }  // namespace pinfold::native
 
+#include "native/index_cut.hpp"
 #include "native/index_pages.hpp"
 #include "native/index_slots.hpp"

@@ -34,6 +34,7 @@ struct alignas(64) Table {
 };
 
 // What is mapped in the block of one slot when it is little: up to kLanes pieces in one cache line.
+// One piece of a 2 MiB block needs none (Entry::part_of()).
 template <class Page, unsigned kLanes>
 struct alignas(64) Segments {
     static constexpr auto kKind = Entry::kSegments;

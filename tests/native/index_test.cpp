@@ -152,6 +152,25 @@ TEST_F(IndexTest, a_mapping_takes_memory_by_its_ends_and_not_by_its_size)
     EXPECT_EQ(index.bytes_in_use(), before);
 }
 
+// Beside a record, no memory is taken for one mapping in each 2 MiB, unless its distance is large.
+TEST_F(IndexTest, a_mapping_alone_in_its_2_MiB_takes_no_line)
+{
+    for (std::uint64_t block = 0; block < 8; ++block)
+        ASSERT_TRUE(map(range(block * k2M_, block * k2M_ + 0xfff), Paddr{block << 40}));
+    std::uint64_t const before = index.bytes_in_use();
+    IovaRange const alone = range(9 * k2M_ + 0x3000, 9 * k2M_ + 0x7fff);
+    ASSERT_TRUE(map(alone, Paddr{0x7fff'ffff'f000}, Prot::write));
+    EXPECT_EQ(index.bytes_in_use() - before, 64U);
+    EXPECT_EQ(index.find(alone.last)->iova, alone);
+    EXPECT_EQ(index.find(alone.last)->paddr(), Paddr{0x7fff'ffff'f000});
+    EXPECT_EQ(index.entry(alone.last).paddr(alone.last), Paddr{0x8000'0000'3fff});
+    EXPECT_TRUE(index.entry(Iova{alone.start.raw() - 1}).empty());
+    EXPECT_TRUE(index.entry(Iova{alone.last.raw() + 1}).empty());
+    ASSERT_TRUE(map(range(10 * k2M_, 10 * k2M_ + 0xfff), Paddr{std::uint64_t{1} << 60}));
+    EXPECT_EQ(index.bytes_in_use() - before, 3 * 64U);
+    EXPECT_EQ(index.find(Iova{10 * k2M_})->paddr(), Paddr{std::uint64_t{1} << 60});
+}
+
 TEST_F(IndexTest, memory_of_a_peak_is_given_back_when_nothing_is_mapped)
 {
     ASSERT_TRUE(map(range(0, 0xfff), Paddr{0}));
