@@ -6,6 +6,7 @@
 #include <sys/mman.h>
 
 #include <array>
+#include <memory>
 #include <thread>
 #include <vector>
 
@@ -38,11 +39,12 @@ std::byte* registered_memory()
         void* const raw = ::mmap(nullptr, 2 * kBytes, PROT_READ | PROT_WRITE,
                                  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
         if (raw == MAP_FAILED) return nullptr;
-        auto const aligned = (reinterpret_cast<std::uintptr_t>(raw) + kBytes - 1) & ~(kBytes - 1);
+        void* aligned = raw;
+        std::size_t room = 2 * kBytes;
+        auto* const bytes = static_cast<std::byte*>(std::align(kBytes, kBytes, aligned, room));
         std::vector<rte_iova_t> pages(kBytes / (2 * kMiB));
         for (std::size_t page = 0; page < pages.size(); ++page)
             pages[page] = kStart + page * 2 * kMiB;
-        auto* const bytes = reinterpret_cast<std::byte*>(aligned);
         int const done = rte_extmem_register(bytes, kBytes, pages.data(),
                                              static_cast<unsigned>(pages.size()), 2 * kMiB);
         return done == 0 ? bytes : nullptr;

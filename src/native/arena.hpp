@@ -112,8 +112,8 @@ private:
     static constexpr std::size_t kHead = (64 + kPerChunk * sizeof(Id) + 63) / 64 * 64;
     // Of the first chunk: what it grows by, and to. A look-up in what has grown beyond would often
     // miss the TLB if it lay in small pages.
-    static constexpr std::size_t kStep = 64 * 1024;
-    static constexpr std::size_t kFirst = 256 * 1024;
+    static constexpr std::size_t kStep = std::size_t{64} * 1024;
+    static constexpr std::size_t kFirst = std::size_t{256} * 1024;
     static constexpr std::size_t kInFirst = (kFirst - std::min(kFirst, kHead)) / kUnit;
     static_assert(kPerChunk <= kIndexMask + 1 && kHead + kPerChunk * kUnit <= kChunk);
 

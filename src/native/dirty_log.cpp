@@ -40,7 +40,7 @@ Result<> DirtyLog::cover(IovaRange range)
 {
     std::uint64_t const first = range.start.raw() >> kBlockLg2;
     std::uint64_t const last = range.last.raw() >> kBlockLg2;
-    constexpr std::uint64_t kMost = 15 * 1024;
+    constexpr std::uint64_t kMost = std::uint64_t{15} * 1024;
     if (last - first >= kMost) return fail(Errno::nomem);
     for (std::uint64_t block = first; block <= last; ++block) TRY(cover_block(block << kBlockLg2));
     return {};
