@@ -17,8 +17,8 @@ public:
     template <class F>
         requires(!std::is_same_v<std::remove_cvref_t<F>, FunctionRef> &&
                  std::is_invocable_r_v<R, F&, Args...>)
-    FunctionRef(
-        F&& callable)  // NOLINT(google-explicit-constructor): a parameter takes any callable
+    FunctionRef(  // NOLINT(google-explicit-constructor): a parameter takes any callable
+        F&& callable)
         : object_{const_cast<void*>(static_cast<void const*>(std::addressof(callable)))},
           call_{[](void* object, Args... args) -> R {
               return (*static_cast<std::remove_reference_t<F>*>(object))(

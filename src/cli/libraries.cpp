@@ -27,8 +27,8 @@ machine::Checked<Libraries> find_libraries()
     if (error) return std::unexpected{fmt::format("/proc/self/exe: {}", error.message())};
     auto const beside = self.parent_path();
     for (auto const& directory : {beside, beside.parent_path() / "lib/pinfold"}) {
-        Libraries const found{directory / "libpinfold.so", directory / "libpinfold-paths.so",
-                              directory / "libpinfold-page.so", directory / "libpinfold-engine.so"};
+        Libraries found{directory / "libpinfold.so", directory / "libpinfold-paths.so",
+                        directory / "libpinfold-page.so", directory / "libpinfold-engine.so"};
         if (!fs::exists(found.stub, error) || !fs::exists(found.paths, error) ||
             !fs::exists(found.page, error) || !fs::exists(found.engine, error))
             continue;

@@ -44,7 +44,7 @@ int act(cli::Print const& what) { return print(what.text); }
 
 }  // namespace
 
-int main(int argc, char** argv)
+int main(int argc, char** argv)  // NOLINT(bugprone-exception-escape): what is left has no memory
 {
     try {
         auto const options = cli::parse_options({argv + (argc > 0 ? 1 : 0), argv + argc});

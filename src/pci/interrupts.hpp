@@ -45,7 +45,7 @@ using OpenEventfd = FunctionRef<Result<UniqueFd>(int)>;
 class ClientEvent {
 public:
     ClientEvent() = default;
-    ClientEvent(UniqueFd eventfd);
+    ClientEvent(UniqueFd eventfd);  // NOLINT(google-explicit-constructor): it becomes one
 
     explicit operator bool() const { return static_cast<bool>(eventfd_); }
     // Adds 1. One that cannot take it (the client has filled it up) would block a write(2); it
