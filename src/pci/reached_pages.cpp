@@ -7,7 +7,8 @@ ReachedPages::Slot* ReachedPages::slot_for(std::uint64_t block, std::uint64_t di
                                            std::uint64_t generation)
 {
     std::size_t const set = set_of(block);
-    Slot* free = nullptr;
+    Slot* stale = nullptr;
+    Slot* other = nullptr;
     for (std::size_t way = 0; way < kWays; ++way) {
         Slot& slot = slots_[set + way];
         bool const current = slot.generation.load(std::memory_order_relaxed) == generation;
@@ -16,9 +17,10 @@ ReachedPages::Slot* ReachedPages::slot_for(std::uint64_t block, std::uint64_t di
             return &slot;
         // Of pages in one block that lie in more places than there are ways, the first ones win;
         // one block takes the way of another by turns.
-        if (!current || (!same && way == (block & 1))) free = &slot;
+        if (!current) stale = &slot;
+        if (!same && way == block % kWays) other = &slot;
     }
-    return free;
+    return stale != nullptr ? stale : other;
 }
 
 void ReachedPages::add(Iova iova, std::byte const* at, Prot prot, std::uint64_t generation)

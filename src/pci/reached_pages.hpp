@@ -53,7 +53,8 @@ public:
 
 private:
     static constexpr unsigned kBlockLg2 = 18;  // 64 pages of 4 KiB: a bit for each
-    static constexpr std::size_t kWays = 2;
+    // Two rings and the data of a small driver lie in one block, each in a place of its own.
+    static constexpr std::size_t kWays = 4;
     static constexpr std::size_t kSlots = 256;
     static constexpr std::uint64_t kNoBlock = ~std::uint64_t{0};
 
@@ -70,7 +71,7 @@ private:
     // Folded, so that blocks at strides of powers of two do not share sets.
     static std::size_t set_of(std::uint64_t block)
     {
-        return ((block ^ block >> 7 ^ block >> 14) * kWays) & (kSlots - 1);
+        return ((block ^ block >> 6 ^ block >> 12) * kWays) & (kSlots - 1);
     }
     Slot* slot_for(std::uint64_t block, std::uint64_t distance, std::uint64_t generation);
 

@@ -195,14 +195,14 @@ TEST(ReachedPages, only_what_was_added_is_known_and_only_in_its_generation)
     EXPECT_EQ(pages.find(iova, Access::read, kNow + 1), nullptr);
 }
 
-TEST(ReachedPages, two_places_of_one_block_are_known_and_a_third_does_not_drive_them_out)
+TEST(ReachedPages, four_places_of_one_block_are_known_and_a_fifth_does_not_drive_them_out)
 {
     ReachedPages pages;
-    for (std::uint64_t i = 0; i < 3; ++i)
-        pages.add(Iova{i << 12}, bytes_at(0x1000'0000 * (3 - i)), Prot::read, kNow);
-    EXPECT_EQ(pages.find(Iova{0x0000}, Access::read, kNow), bytes_at(0x3000'0000));
-    EXPECT_EQ(pages.find(Iova{0x1000}, Access::read, kNow), bytes_at(0x2000'0000));
-    EXPECT_EQ(pages.find(Iova{0x2000}, Access::read, kNow), nullptr);
+    auto const bytes = [](std::uint64_t page) { return bytes_at(0x1000'0000 * (5 - page)); };
+    for (std::uint64_t i = 0; i < 5; ++i) pages.add(Iova{i << 12}, bytes(i), Prot::read, kNow);
+    for (std::uint64_t i = 0; i < 4; ++i)
+        EXPECT_EQ(pages.find(Iova{i << 12}, Access::read, kNow), bytes(i)) << i;
+    EXPECT_EQ(pages.find(Iova{4 << 12}, Access::read, kNow), nullptr);
 }
 
 TEST(ReachedPages, a_new_block_finds_room_among_full_sets)
