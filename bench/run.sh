@@ -4,8 +4,9 @@
 set -euo pipefail
 cd "$(dirname "$(readlink -f "$0")")/.."
 
+# On the device that does nothing, so that a trapped access is the trap and its way there and back.
 calls() {
-    build/pinfold run --memlock unlimited -- build/bench/calls_bench --benchmark_repetitions=9 \
+    build/pinfold run --memlock unlimited --device null,bdf=0000:00:04.0,bar0=4K -- build/bench/calls_bench --benchmark_repetitions=9 \
         --benchmark_enable_random_interleaving=true --benchmark_min_time=0.05 \
         --benchmark_report_aggregates_only=true 2>/dev/null
 }
