@@ -15,9 +15,10 @@ ReachedPages::Slot* ReachedPages::slot_for(std::uint64_t block, std::uint64_t di
         bool const same = slot.block.load(std::memory_order_relaxed) == block;
         if (current && same && slot.distance.load(std::memory_order_relaxed) == distance)
             return &slot;
-        // Of pages in one block that lie in more places than there are ways, the first ones win;
-        // one block takes the way of another by turns.
-        if (!current) stale = &slot;
+        // The first way is the one that is looked at first. Of pages in one block that lie in more
+        // places than there are ways, the first ones win; one block takes the way of another by
+        // turns.
+        if (!current && stale == nullptr) stale = &slot;
         if (!same && way == block % kWays) other = &slot;
     }
     return stale != nullptr ? stale : other;
