@@ -1,7 +1,6 @@
 // The guest's first and only program besides the probes: mounts, loads the drivers, gives the
 // devices to vfio-pci, runs the jobs of /jobs one after another, and turns the machine off. What it
 // says goes to the console as frames, one a line: oracle/README.md describes both formats.
-#define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>

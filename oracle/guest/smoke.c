@@ -1,5 +1,4 @@
 // The smallest probe: shows that a cell boots, that its devices are there and that a mapping works.
-#define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/vfio.h>

@@ -10,6 +10,12 @@ EDU = ["0000:00:04.0", "0000:00:05.0"]
 NVME = "0000:00:06.0"
 VIRTIO_NET = "0000:00:07.0"  # with both interfaces
 MODERN_NET = "0000:00:08.0"  # its DMA goes through the IOMMU
+# Behind root ports: an nvme and an edu in one slot, and an edu alone. The buses are numbered as the ports are found.
+PORTS = ["09.0", "0a.0"]
+SLOT_NVME = "0000:01:00.0"
+SLOT_EDU = "0000:01:00.1"
+LONE_EDU = "0000:02:00.0"
+ALL = [*EDU, NVME, VIRTIO_NET, MODERN_NET, SLOT_NVME, SLOT_EDU, LONE_EDU]
 
 _X86_OPTIONS = "console=ttyS0 iommu.strict=1 transparent_hugepage=never no_timer_check quiet loglevel=1 panic=-1"
 _ARM_OPTIONS = "console=ttyAMA0 quiet loglevel=1 panic=-1"

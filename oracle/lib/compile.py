@@ -10,7 +10,7 @@ from . import cache, say
 
 ORACLE = pathlib.Path(__file__).parent.parent
 PROBES = ORACLE / "probes"
-_FLAGS = ["-std=c11", "-O1", "-g0", "-Wall", "-Wextra", "-pthread"]
+_FLAGS = ["-std=c11", "-D_GNU_SOURCE", "-O1", "-g0", "-Wall", "-Wextra", "-pthread"]
 
 
 def source_hash(source: pathlib.Path) -> str:

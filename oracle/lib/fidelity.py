@@ -45,6 +45,8 @@ def note(cell: cells.Cell, verdict: streams.Verdict, uname: str, run: dict) -> N
         "blocks": verdict.blocks,
         "differing_blocks": len(verdict.differing),
         "differing_logs": len(verdict.logs),
+        "faults": verdict.lost,
+        "miscounted_faults": len(verdict.faults),
         **run,
     }
     _DATA.write_text(json.dumps(data, indent=1, sort_keys=True) + "\n")
@@ -52,22 +54,26 @@ def note(cell: cells.Cell, verdict: streams.Verdict, uname: str, run: dict) -> N
 
 def _row(cell: cells.Cell, result: dict | None) -> str:
     if result is None:
-        return f"| {cell.machine.name} | {cell.generation} | not run | not run | | | |"
-    return (f"| {cell.machine.name} | {result['kernel']} | {result['operations']:,} | {_found(result)} | {result['seed']} "
+        return f"| {cell.machine.name} | {cell.generation} | not run | | not run | | | |"
+    faults = f"{result['faults']:,}" if "faults" in result else "not counted"
+    return (f"| {cell.machine.name} | {result['kernel']} | {result['operations']:,} | {faults} | {_found(result)} | {result['seed']} "
             f"| {result['commit']} | {result['run']} |")
 
 
 def _found(result: dict) -> str:
     differing = result["differing_blocks"]
     logs = result.get("differing_logs", 0)
-    if not differing and not logs:
+    miscounted = result.get("miscounted_faults", 0)
+    if not differing and not logs and not miscounted:
         return "0"
-    return f"in {differing} of {result['blocks']} blocks" + (f", and {logs} kernel logs" if logs else "")
+    return (f"in {differing} of {result['blocks']} blocks" + (f", and {logs} kernel logs" if logs else "")
+            + (f", and the faults of {miscounted} runs" if miscounted else ""))
 
 
 def _table() -> str:
     data = _load()
-    head = "| machine | kernel | operations | differences | seed | Pinfold | run begun (UTC) |\n|---|---|---|---|---|---|---|\n"
+    head = ("| machine | kernel | operations | DMA faults | differences | seed | Pinfold | run begun (UTC) |\n"
+            "|---|---|---|---|---|---|---|---|\n")
     return head + "".join(_row(cell, data.get(cell.name)) + "\n" for cell in cells.CELLS)
 
 

@@ -15,6 +15,7 @@ class Outcome:
     trace: list[str] = dataclasses.field(default_factory=list)
     end: str = "did not end"  # "exit 0", "signal 11"
     seconds: float = 0.0
+    faults: int | None = None  # that the IOMMU recorded, where it can be asked
 
 
 @dataclasses.dataclass

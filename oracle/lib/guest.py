@@ -16,14 +16,29 @@ def qemu_version(cell: cells.Cell) -> str:
     return said.stdout.splitlines()[0]
 
 
-def _devices(disk: pathlib.Path) -> list[str]:
+def _devices(folder: pathlib.Path) -> list[str]:
     words = []
     for bdf in cells.EDU:
         words += ["-device", f"edu,addr={bdf[-4:]},dma_mask=0xffffffffffffffff"]
-    words += ["-drive", f"if=none,id=disk,format=raw,file={disk}"]
+    words += _disk("disk", folder)
     words += ["-device", f"nvme,addr={cells.NVME[-4:]},serial=pinfold,drive=disk"]
     words += ["-device", f"virtio-net-pci,addr={cells.VIRTIO_NET[-4:]},disable-legacy=off,romfile="]
     words += ["-device", f"virtio-net-pci,addr={cells.MODERN_NET[-4:]},disable-legacy=on,iommu_platform=on,romfile="]
+    return words + _behind_ports(folder)
+
+
+def _disk(name: str, folder: pathlib.Path) -> list[str]:
+    return ["-drive", f"if=none,id={name},format=raw,file={folder / name}"]
+
+
+def _behind_ports(folder: pathlib.Path) -> list[str]:
+    words = []
+    for number, address in enumerate(cells.PORTS, 1):
+        words += ["-device", f"pcie-root-port,id=port{number},chassis={number},addr={address},x-speed=2_5"]
+    words += _disk("slot-disk", folder)
+    words += ["-device", f"nvme,bus=port1,addr={cells.SLOT_NVME[-4:]},multifunction=on,serial=slot,drive=slot-disk"]
+    words += ["-device", f"edu,bus=port1,addr={cells.SLOT_EDU[-4:]},dma_mask=0xffffffffffffffff"]
+    words += ["-device", f"edu,bus=port2,addr={cells.LONE_EDU[-4:]},dma_mask=0xffffffffffffffff"]
     return words
 
 
@@ -35,7 +50,7 @@ def _initramfs(cell: cells.Cell, kernel: pathlib.Path, wanted: list[jobs.Job]) -
     init = compile.program(compile.ORACLE / "guest" / "init.c", cell.compiler, static=True)
     archive.file("init", init.read_bytes(), executable=True)
     _add_modules(archive, kernel)
-    lines = [f"bind {bdf}" for bdf in [*cells.EDU, cells.NVME, cells.VIRTIO_NET, cells.MODERN_NET]]
+    lines = [f"bind {bdf}" for bdf in cells.ALL]
     programs = {}
     for number, job in enumerate(wanted):
         if job.source not in programs:
@@ -64,7 +79,7 @@ def _command(cell: cells.Cell, kernel: pathlib.Path, folder: pathlib.Path) -> li
     image = kernel / ("Image" if cell.machine.is_arm else "vmlinuz")
     return [
         cell.qemu, *cell.machine.board, "-accel", "tcg", "-cpu", "max", "-m", _MEMORY, "-nodefaults", "-nic", "none",
-        "-display", "none", "-serial", f"file:{folder / 'console'}", "-no-reboot", *_devices(folder / "disk.raw"),
+        "-display", "none", "-serial", f"file:{folder / 'console'}", "-no-reboot", *_devices(folder),
         "-kernel", str(image), "-initrd", str(folder / "initramfs"), "-append", cell.machine.options,
     ]
 
@@ -82,11 +97,12 @@ def boot(cell: cells.Cell, wanted: list[jobs.Job]) -> frames.Transcript:
 
 def _boot_once(cell: cells.Cell, wanted: list[jobs.Job]) -> frames.Transcript:
     kernel = cell.kernel()
-    with tempfile.TemporaryDirectory(prefix="pinfold-oracle.") as name:
-        folder = pathlib.Path(name)
+    with tempfile.TemporaryDirectory(prefix="pinfold-oracle.") as temporary:
+        folder = pathlib.Path(temporary)
         (folder / "initramfs").write_bytes(_initramfs(cell, kernel, wanted))
-        with (folder / "disk.raw").open("wb") as disk:
-            disk.truncate(16 << 20)
+        for name in ("disk", "slot-disk"):
+            with (folder / name).open("wb") as disk:
+                disk.truncate(16 << 20)
         began = time.monotonic()
         _run(_command(cell, kernel, folder), _BOOT_SECONDS + sum(job.seconds for job in wanted), cell)
         transcript = frames.parse((folder / "console").read_bytes())

@@ -24,7 +24,8 @@ class _Run:
     def is_done(self, cell: cells.Cell) -> bool:
         """By an earlier run that was cut short: the same stream, the same Pinfold, as long, and no difference."""
         known = fidelity.result(cell) or {}
-        wanted = {"seed": self.seed, "source": self._source, "commit": self._commit, "differing_blocks": 0, "differing_logs": 0}
+        wanted = {"seed": self.seed, "source": self._source, "commit": self._commit, "differing_blocks": 0, "differing_logs": 0,
+                  "miscounted_faults": 0}
         return known.get("operations", 0) >= self.operations and wanted.items() <= known.items()
 
     def compare(self, cell: cells.Cell) -> None:

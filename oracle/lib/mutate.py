@@ -15,12 +15,14 @@ _ROOT = compile.ORACLE.parent
 # Where the checks of Type1 are.
 _SOURCES = ["src/type1/*.cpp", "src/type1/*.hpp", "src/uapi/container_file.cpp", "src/uapi/group_file.cpp",
             "src/uapi/info_encoding.cpp", "src/uapi/user_memory.cpp"]
-# What drivers that pin for themselves ask is reached through the library only: no kernel program can notice.
-_LEFT_OUT = {"src/type1/backend_drivers.cpp"}
+# What no kernel program reaches (drivers that pin for themselves, IOMMUs that differ or run out of memory, the library's own
+# front door) the unit tests must notice.
+_UNIT_TESTS = ["type1_test", "uapi_test"]
 # In this order: the first that notices is enough.
 _CELLS = ["vtd-7.3", "vtd-6.1", "arm64-64k-iommu4k-6.1", "amdvi-6.12", "amdvi-6.1", "arm64-64k-virtio-6.1"]
 _MOST_MUTANTS = 4096
 _SECONDS = 20  # a mutant that never ends is caught too
+_UNIT_SECONDS = 120
 _EQUIVALENT = compile.ORACLE / "equivalent-mutants"
 
 
@@ -44,8 +46,6 @@ def _build() -> tuple[pinfold.Build, list[mutants.Mutant]]:
     for pattern in _SOURCES:
         for source in sorted(_ROOT.glob(pattern)):
             name = str(source.relative_to(_ROOT))
-            if name in _LEFT_OUT:
-                continue
             text = rewriter.rewrite(name, source.read_text())
             if (folder / name).read_text() != text:
                 (folder / name).write_text(text)
@@ -60,7 +60,7 @@ def _build() -> tuple[pinfold.Build, list[mutants.Mutant]]:
 
     make("cmake", "--preset", "release")
     libraries = re.findall(r"^(libpinfold[^/:]*\.so):", make("ninja", "-C", "build", "-t", "targets", "all"), re.M)
-    make("nice", "ninja", "-C", "build", "pinfold", *libraries)
+    make("nice", "ninja", "-C", "build", "pinfold", *libraries, *_UNIT_TESTS)
     return pinfold.Build(folder / "build"), rewriter.mutants
 
 
@@ -74,6 +74,10 @@ class _Detector:
     seen: frozenset[int] = frozenset()  # the mutants whose places it runs: it cannot notice others
     seconds: float = 0.0
 
+    @property
+    def name(self) -> str:
+        return f"{self.cell.name} {self.job.name}"
+
     def notices(self, build: pinfold.Build, number: int) -> bool:
         return self._differs(pinfold.run(self.cell, self.job, build, {"PINFOLD_MUTANT": str(number)}))
 
@@ -83,15 +87,62 @@ class _Detector:
 
     def tried(self, build: pinfold.Build) -> "_Detector | None":
         """With what it sees; None if the unbroken build differs already."""
-        with tempfile.NamedTemporaryFile(prefix="pinfold-oracle-seen.") as file:
-            file.write(bytes(_MOST_MUTANTS))
-            file.flush()
-            outcome = pinfold.run(self.cell, self.job, build, {"PINFOLD_MUTANT": "0", "PINFOLD_MUTANT_SEEN": file.name})
-            places = pathlib.Path(file.name).read_bytes()
+        with _Places() as places:
+            outcome = pinfold.run(self.cell, self.job, build, {"PINFOLD_MUTANT": "0", **places.environment})
+            seen = places.seen()
         if self._differs(outcome):
             return None
-        seen = frozenset(number for number, byte in enumerate(places) if byte)
         return dataclasses.replace(self, seen=seen, seconds=outcome.seconds)
+
+
+@dataclasses.dataclass
+class _UnitTests:
+    """All tests of a room, which pass in the unbroken build."""
+
+    program: pathlib.Path
+    seen: frozenset[int] = frozenset()
+
+    @property
+    def name(self) -> str:
+        return self.program.name
+
+    def notices(self, number: int) -> bool:
+        return self._run({"PINFOLD_MUTANT": str(number)}) != 0
+
+    def _run(self, environment: dict[str, str]) -> int:
+        words = [str(self.program), "--gtest_brief=1", "--gtest_break_on_failure"]
+        with tempfile.TemporaryDirectory(prefix="pinfold-oracle.") as folder:
+            try:
+                return subprocess.run(words, cwd=folder, env=os.environ | environment, capture_output=True,
+                                      timeout=_UNIT_SECONDS).returncode
+            except subprocess.TimeoutExpired:
+                return 1
+
+    def tried(self) -> "_UnitTests":
+        with _Places() as places:
+            if self._run({"PINFOLD_MUTANT": "0", **places.environment}) != 0:
+                raise say.Refusal(f"{self.program} fails with nothing broken")
+            return dataclasses.replace(self, seen=places.seen())
+
+
+class _Places:
+    """Which mutants' places a run comes past."""
+
+    def __enter__(self) -> "_Places":
+        self._file = tempfile.NamedTemporaryFile(prefix="pinfold-oracle-seen.")
+        self._file.write(bytes(_MOST_MUTANTS))
+        self._file.flush()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {"PINFOLD_MUTANT_SEEN": self._file.name}
+
+    def seen(self) -> frozenset[int]:
+        return frozenset(number for number, byte in enumerate(pathlib.Path(self._file.name).read_bytes()) if byte)
 
 
 def _recorded(cell: cells.Cell) -> list[tuple[jobs.Job, frames.Outcome]]:
@@ -116,23 +167,28 @@ def _detectors(build: pinfold.Build) -> list[_Detector]:
 
 
 class _Hunt:
-    """Tries first what has caught most so far, and then what is quick."""
+    """Tries first what has caught most so far, then what is quick, and unit tests when no kernel's answer differs."""
 
     def __init__(self, build: pinfold.Build, detectors: list[_Detector]) -> None:
         self._build = build
+        self._unit_tests = [_UnitTests(program).tried() for name in _UNIT_TESTS
+                            for program in build.folder.glob(f"tests/*/{name}")]
+        if len(self._unit_tests) != len(_UNIT_TESTS):
+            raise say.Refusal(f"{build.folder} lacks some of {', '.join(_UNIT_TESTS)}")
         self._caught = {id(detector): 0 for detector in detectors}
         self._detectors = detectors
 
     def reaches(self, mutant: mutants.Mutant) -> bool:
-        return any(mutant.number in detector.seen for detector in self._detectors)
+        return any(mutant.number in detector.seen for detector in [*self._detectors, *self._unit_tests])
 
-    def catches(self, mutant: mutants.Mutant) -> _Detector | None:
+    def catches(self, mutant: mutants.Mutant) -> _Detector | _UnitTests | None:
         able = [detector for detector in self._detectors if mutant.number in detector.seen]
         for detector in sorted(able, key=lambda detector: (-self._caught[id(detector)], detector.seconds)):
             if detector.notices(self._build, mutant.number):
                 self._caught[id(detector)] += 1
                 return detector
-        return None
+        return next((tests for tests in self._unit_tests
+                     if mutant.number in tests.seen and tests.notices(mutant.number)), None)
 
 
 def _equivalent() -> dict[str, str]:
@@ -150,16 +206,20 @@ def run(only: str) -> int:
     hunt = _Hunt(build, _detectors(build))
     known = _equivalent()
     survivors = []
+    by_kernels = by_tests = 0
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
         for mutant, detector in zip(found, pool.map(hunt.catches, found)):
+            by_kernels += isinstance(detector, _Detector)
+            by_tests += isinstance(detector, _UnitTests)
             if detector is not None:
-                print(f"caught   {mutant.name}   by {detector.cell.name} {detector.job.name}", flush=True)
+                print(f"caught   {mutant.name}   by {detector.name}", flush=True)
             elif mutant.key in known:
                 print(f"the same {mutant.name}   ({known[mutant.key]})", flush=True)
             else:
                 survivors.append(mutant)
                 print(f"SURVIVES {mutant.name}{'' if hunt.reaches(mutant) else '   (never run)'}", flush=True)
-    print(f"oracle: {len(found)} mutants, {len(survivors)} survive")
+    print(f"oracle: {len(found)} mutants: {by_kernels} caught by kernels' answers, {by_tests} by unit tests, "
+          f"{len(found) - by_kernels - by_tests - len(survivors)} answer as the original does, {len(survivors)} survive")
     for mutant in survivors:
         print(f"  {mutant.name}")
     return 1 if survivors or not found else 0

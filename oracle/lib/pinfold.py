@@ -4,6 +4,7 @@ import concurrent.futures
 import dataclasses
 import os
 import pathlib
+import re
 import signal
 import subprocess
 import tempfile
@@ -12,6 +13,7 @@ import time
 from . import cells, compile, frames, jobs, say
 
 _DISK_BYTES = 16 << 20
+_SLOT_GROUP = 100
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,13 +46,19 @@ def _machine(cell: cells.Cell, job: jobs.Job) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _command(build: Build, job: jobs.Job, folder: pathlib.Path) -> list[str]:
-    words = [str(build.tool), "run", "--machine", str(folder / "machine.toml"), "--log", str(folder / "log")]
+def _command(build: Build, cell: cells.Cell, job: jobs.Job, folder: pathlib.Path) -> list[str]:
+    words = [str(build.tool), "run", "--machine", str(folder / "machine.toml"), "--log", str(folder / "log"),
+             f"--report={folder / 'report'}"]
     for bdf in cells.EDU:
         words += ["--device", f"edu,bdf={bdf},dma_mask=0xffffffffffffffff"]
     words += ["--device", f"nvme,bdf={cells.NVME},disk={folder / 'disk.raw'},aer=no"]
     words += ["--device", f"virtio-net,bdf={cells.VIRTIO_NET}"]
     words += ["--device", f"virtio-net,bdf={cells.MODERN_NET},mode=modern"]
+    # In one slot behind a port they are one group on x86; the kernel that is built for arm64 parts them.
+    slot = "" if cell.machine.is_arm else f",group={_SLOT_GROUP}"
+    words += ["--device", f"nvme,bdf={cells.SLOT_NVME}{slot},disk={folder / 'slot-disk.raw'}"]
+    words += ["--device", f"edu,bdf={cells.SLOT_EDU}{slot},dma_mask=0xffffffffffffffff"]
+    words += ["--device", f"edu,bdf={cells.LONE_EDU},dma_mask=0xffffffffffffffff"]
     if job.trace:
         words += ["--trace-iommu", str(folder / "trace")]
     program = compile.program(job.source, "gcc", static=False)
@@ -59,6 +67,14 @@ def _command(build: Build, job: jobs.Job, folder: pathlib.Path) -> list[str]:
 
 def _lines(path: pathlib.Path) -> list[str]:
     return path.read_text(errors="replace").splitlines() if path.exists() else []
+
+
+def _faults(path: pathlib.Path) -> int | None:
+    """The report's count of DMA faults."""
+    for line in _lines(path):
+        if found := re.match(r"\s*faults\s+(none|[\d,]+)$", line):
+            return 0 if found[1] == "none" else int(found[1].replace(",", ""))
+    return None
 
 
 def _end(code: int) -> str:
@@ -86,14 +102,16 @@ def run(cell: cells.Cell, job: jobs.Job, build: Build = DEFAULT, environment: di
     with tempfile.TemporaryDirectory(prefix="pinfold-oracle.") as name:
         folder = pathlib.Path(name)
         (folder / "machine.toml").write_text(_machine(cell, job))
-        with (folder / "disk.raw").open("wb") as disk:
-            disk.truncate(_DISK_BYTES)
+        for disk_name in ("disk.raw", "slot-disk.raw"):
+            with (folder / disk_name).open("wb") as disk:
+                disk.truncate(_DISK_BYTES)
         outcome = frames.Outcome(job.name)
         began = time.monotonic()
-        outcome.out, outcome.err, outcome.end = _run(_command(build, job, folder), job, folder, environment or {})
+        outcome.out, outcome.err, outcome.end = _run(_command(build, cell, job, folder), job, folder, environment or {})
         outcome.seconds = time.monotonic() - began
         outcome.log = [(4, line) for line in _lines(folder / "log")]
         outcome.trace = _lines(folder / "trace")
+        outcome.faults = _faults(folder / "report")
         return outcome
 
 

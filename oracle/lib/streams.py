@@ -1,6 +1,7 @@
 """Random streams: cut into jobs, compared by the hashes of their blocks, and shown where they differ."""
 
 import dataclasses
+import re
 
 from . import cells, compare, frames, guest, jobs, log, pinfold, probes, recording, say, textdiff
 
@@ -17,6 +18,7 @@ class Block:
     number: int
     operations: int
     hash: str
+    lost: int  # pieces of DMA that did not come through
 
 
 def block_jobs(seed: int, first: int, count: int, seconds: int = _SECONDS_PER_BLOCK) -> list[jobs.Job]:
@@ -43,8 +45,8 @@ def blocks(outcomes: list[frames.Outcome]) -> dict[int, Block]:
     for outcome in outcomes:
         for line in outcome.out.decode(errors="replace").splitlines():
             words = line.split()
-            if len(words) == 4 and words[0] == "block":
-                found[int(words[1])] = Block(int(words[1]), int(words[2]), words[3])
+            if len(words) == 6 and words[0] == "block":
+                found[int(words[1])] = Block(int(words[1]), int(words[2]), words[3], int(words[5]))
     return found
 
 
@@ -54,15 +56,19 @@ class Verdict:
     blocks: int
     differing: list[int]  # numbers of blocks
     logs: dict[str, list[str]]  # the jobs whose kernel log differs, and how
+    lost: int  # pieces of DMA that did not come through, on the kernel
+    faults: list[str]  # where Pinfold's IOMMU recorded other faults than that
 
     @property
     def is_same(self) -> bool:
-        return not self.differing and not self.logs
+        return not self.differing and not self.logs and not self.faults
 
     @property
     def text(self) -> str:
         logs = f", the log of {' and '.join(self.logs)} differs" if self.logs else ""
-        return f"{self.operations} operations, {len(self.differing)} of {self.blocks} blocks differ{logs}"
+        faults = "".join(f", {fault}" for fault in self.faults)
+        return (f"{self.operations} operations, {self.lost} pieces of DMA lost, {len(self.differing)} of {self.blocks} blocks "
+                f"differ{logs}{faults}")
 
 
 def judge(real: list[frames.Outcome], mine: list[frames.Outcome]) -> Verdict:
@@ -74,7 +80,23 @@ def judge(real: list[frames.Outcome], mine: list[frames.Outcome]) -> Verdict:
     wanted = blocks(real)
     got = blocks(mine)
     differing = [number for number, block in wanted.items() if got.get(number) != block]
-    return Verdict(sum(block.operations for block in wanted.values()), len(wanted), differing, _logs(real, mine))
+    return Verdict(sum(block.operations for block in wanted.values()), len(wanted), differing, _logs(real, mine),
+                   sum(block.lost for block in wanted.values()), _miscounted(mine))
+
+
+def _miscounted(mine: list[frames.Outcome]) -> list[str]:
+    """The program's count of pieces that did not come through against the IOMMU's of faults: one for each. The program does
+    not know of transfers while the device is in another container than it thought; they may add faults."""
+    found = []
+    for outcome in mine:
+        said = re.search(rb"lost (\d+) unsure (\d+)\n$", outcome.err)
+        if said is None or outcome.faults is None:
+            found.append(f"{outcome.name}: no count of faults")
+            continue
+        lost, unsure = int(said[1]), int(said[2])
+        if outcome.faults < lost or unsure == 0 and outcome.faults != lost:
+            found.append(f"{outcome.name}: {outcome.faults} faults recorded for {lost} lost pieces of DMA")
+    return found
 
 
 def _logs(real: list[frames.Outcome], mine: list[frames.Outcome]) -> dict[str, list[str]]:

@@ -1,10 +1,11 @@
-/* Locked memory: what is charged, against which limit, and what a failure leaves: rules P-1 to P-10. */
-#include "kinds.h"
+/* Locked memory: what is charged, against which limit, and what a failure leaves: rules P-1 to
+ * P-10. */
 #include <pthread.h>
+#include "kinds.h"
 
 static uint64_t p; /* the host's page */
 
-static void charged(char const *rules) { note(rules, "locked %ld", locked()); }
+static void charged(char const* rules) { note(rules, "locked %ld", locked()); }
 
 static void exact_limits(int container)
 {
@@ -18,7 +19,8 @@ static void exact_limits(int container)
             check("P-2 P-3 P-9", map_dma(container, kBoth, vaddr_of(memory, 0), kIova, pages * p),
                   "MAP_DMA(%" PRIu64 " pages, limit %" PRIx64 ")", pages, limits[i]);
             charged("P-9");
-            check("P-2 P-3", map_dma(container, kRead, vaddr_of(memory, 0), kIova + 8 * p, p), "MAP_DMA(1 page more)");
+            check("P-2 P-3", map_dma(container, kRead, vaddr_of(memory, 0), kIova + 8 * p, p),
+                  "MAP_DMA(1 page more)");
             charged("P-9");
             unmap_all(container);
             charged("P-9");
@@ -117,7 +119,8 @@ static void capability_(int container)
     release(memory);
 }
 
-/* A limit of some pages, a page that is no memory: the error that comes first (M-13), and that nothing stays. */
+/* A limit of some pages, a page that is no memory: the error that comes first (M-13), and that
+ * nothing stays. */
 static void failures(int container)
 {
     heading("failures");
@@ -129,8 +132,10 @@ static void failures(int container)
             lay_hole(area.base + hole * p, p);
             memlock_limit(limit * p);
             for (uint64_t pages = 1; pages <= 5; ++pages) {
-                check("M-12 M-13 P-9", map_dma(container, kBoth, vaddr_of(area, 0), kIova, pages * p),
-                      "MAP_DMA(%" PRIu64 " pages, limit %" PRIu64 ", hole at %" PRIu64 ")", pages, limit, hole);
+                check("M-12 M-13 P-9",
+                      map_dma(container, kBoth, vaddr_of(area, 0), kIova, pages * p),
+                      "MAP_DMA(%" PRIu64 " pages, limit %" PRIu64 ", hole at %" PRIu64 ")", pages,
+                      limit, hole);
                 state("M-12 P-9", container);
                 unmap_all(container);
             }
@@ -157,7 +162,8 @@ static void free_of_charge(struct place place)
                 memlock_limit(0); /* so that the kind "locked" is not */
                 kKinds[i].lay(area.base, area.size);
                 memlock_limit(limit * p);
-                check("P-3 P-8 M-15", map_dma(place.container, flags, vaddr_of(area, 0), kIova, 2 * p),
+                check("P-3 P-8 M-15",
+                      map_dma(place.container, flags, vaddr_of(area, 0), kIova, 2 * p),
                       "MAP_DMA(flags %x, %s, limit %" PRIu64 ")", flags, kKinds[i].name, limit);
                 charged("P-8 M-15");
                 unmap_all(place.container);
@@ -182,9 +188,11 @@ static void mixtures(int container)
             touch(area.base + 1 * p, p);
             touch(area.base + 4 * p, 2 * p);
             memlock_limit(limit * p);
-            check("P-8 M-15", map_dma(container, flags, vaddr_of(area, 0), kIova, 8 * p), "MAP_DMA(flags %x, limit %" PRIu64 ")", flags, limit);
+            check("P-8 M-15", map_dma(container, flags, vaddr_of(area, 0), kIova, 8 * p),
+                  "MAP_DMA(flags %x, limit %" PRIu64 ")", flags, limit);
             charged("P-8 M-15");
-            check("P-8 M-15", map_dma(container, kRead, vaddr_of(area, 0), kIova + 8 * p, 8 * p), "MAP_DMA(read again)");
+            check("P-8 M-15", map_dma(container, kRead, vaddr_of(area, 0), kIova + 8 * p, 8 * p),
+                  "MAP_DMA(read again)");
             charged("P-8 M-15");
             unmap_all(container);
             charged("P-8 M-15");
@@ -197,7 +205,9 @@ static void two_containers(struct place place)
 {
     heading("two containers");
     struct place const other = {open_container(), open_group(kSecond)};
-    need(set_container(other.group, other.container) == 0 && ioctl(other.container, VFIO_SET_IOMMU, 3ul) == 0, "second container");
+    need(set_container(other.group, other.container) == 0 &&
+             ioctl(other.container, VFIO_SET_IOMMU, 3ul) == 0,
+         "second container");
     struct memory const memory = touched("memory", 4);
     ipc_lock(false);
     memlock_limit(3 * p);
@@ -238,9 +248,9 @@ struct work {
     int error;
 };
 
-static void *map_elsewhere(void *argument)
+static void* map_elsewhere(void* argument)
 {
-    struct work *const work = argument;
+    struct work* const work = argument;
     work->result = map_dma(work->container, kBoth, work->vaddr, kIova + 8 * p, 2 * p);
     work->error = errno;
     return NULL;

@@ -1,4 +1,5 @@
-/* The device file of vfio-pci on edu, a conventional device with INTx and MSI: rules V-1 to V-22. */
+/* The device file of vfio-pci on edu, a conventional device with INTx and MSI: rules V-1 to V-22.
+ */
 #include "device.h"
 
 /* What the first open and the last close do to what is kept between them (V-2, G-10). */
@@ -10,7 +11,8 @@ static void opens(int group)
     config_write(one, 4, 2, 0x6);
     config_write(one, 0x3c, 1, 0x77);
     int const two = open_device(group, kFirst);
-    note("G-10 V-2", "COMMAND of the second %x, line %x", config_read(two, 4, 2), config_read(two, 0x3c, 1));
+    note("G-10 V-2", "COMMAND of the second %x, line %x", config_read(two, 4, 2),
+         config_read(two, 0x3c, 1));
     close(one);
     note("G-10 V-2", "COMMAND after the first close %x", config_read(two, 4, 2));
     close(two);
@@ -100,13 +102,15 @@ static void registers(int device)
     check("V-17", pread(device, &value, 4, region_at(0, 4)), "pread(liveness)");
     note("V-17", "%x", value);
     unsigned char bytes[16] = {0};
-    check("V-17", pread(device, bytes, 16, region_at(0, 0x100000 - 4)), "pread(16 bytes, 4 before the end)");
+    check("V-17", pread(device, bytes, 16, region_at(0, 0x100000 - 4)),
+          "pread(16 bytes, 4 before the end)");
     check("V-17", pread(device, bytes, 4, region_at(0, 0x100000)), "pread(at the end)");
-    uint32_t volatile *const bar = mmap(NULL, page(), PROT_READ | PROT_WRITE, MAP_SHARED, device, 0);
+    uint32_t volatile* const bar =
+        mmap(NULL, page(), PROT_READ | PROT_WRITE, MAP_SHARED, device, 0);
     check("V-18", bar == MAP_FAILED ? -1 : 0, "mmap(BAR 0)");
     bar[1] = 0x0f0f0f0f;
     note("V-18", "%x %x", bar[0], bar[1]);
-    munmap((void *)(uintptr_t)bar, page());
+    munmap((void*)(uintptr_t)bar, page());
 }
 
 int main(void)

@@ -1,5 +1,7 @@
-/* The device file of vfio-pci on the two edu devices, which are conventional PCI functions: rules V-1 to V-22. */
-/* On QEMU's virt board the guest hangs somewhere behind the configuration space, in the kernel: why is not known yet. */
+/* The device file of vfio-pci on the two edu devices, which are conventional PCI functions: rules
+ * V-1 to V-22. */
+/* On QEMU's virt board the guest hangs somewhere behind the configuration space, in the kernel: why
+ * is not known yet. */
 // oracle: without arm64-*
 #include "probe.h"
 
@@ -11,9 +13,12 @@ enum { kConfig = 7 };
 
 static struct place here;
 static int device;
-static void *volatile nowhere = NULL;
+static void* volatile nowhere = NULL;
 
-static off_t at(unsigned region, uint64_t offset) { return (off_t)((uint64_t)region << 40 | offset); }
+static off_t at(unsigned region, uint64_t offset)
+{
+    return (off_t)((uint64_t)region << 40 | offset);
+}
 
 /* A structure in a room full of 0xa5; how much of it was written shows. */
 struct room {
@@ -28,19 +33,23 @@ static struct room room_of(uint32_t argsz)
     return room;
 }
 
-/* --- what there is ------------------------------------------------------------------------------------------------ */
+/* --- what there is
+ * ------------------------------------------------------------------------------------------------
+ */
 
 static void info(void)
 {
     heading("GET_INFO");
     for (uint32_t argsz = 0; argsz <= 32; ++argsz) {
         struct room room = room_of(argsz);
-        check("12.2", ioctl(device, VFIO_DEVICE_GET_INFO, &room), "DEVICE_GET_INFO(argsz %u)", argsz);
+        check("12.2", ioctl(device, VFIO_DEVICE_GET_INFO, &room), "DEVICE_GET_INFO(argsz %u)",
+              argsz);
         printf("     ");
         print_bytes(&room, 32);
     }
     check("12.2", ioctl(device, VFIO_DEVICE_GET_INFO, NULL), "DEVICE_GET_INFO(NULL)");
-    check("12.2", ioctl(device, VFIO_DEVICE_GET_INFO, before_the_edge(12)), "DEVICE_GET_INFO(12 bytes)");
+    check("12.2", ioctl(device, VFIO_DEVICE_GET_INFO, before_the_edge(12)),
+          "DEVICE_GET_INFO(12 bytes)");
 }
 
 static void regions(void)
@@ -49,7 +58,8 @@ static void regions(void)
     for (uint32_t index = 0; index < 12; ++index) {
         struct room room = room_of(32);
         room.word[2] = index;
-        check("V-3 V-4 V-6 V-7", ioctl(device, VFIO_DEVICE_GET_REGION_INFO, &room), "GET_REGION_INFO(index %u)", index);
+        check("V-3 V-4 V-6 V-7", ioctl(device, VFIO_DEVICE_GET_REGION_INFO, &room),
+              "GET_REGION_INFO(index %u)", index);
         printf("     ");
         print_bytes(&room, 40);
     }
@@ -57,11 +67,13 @@ static void regions(void)
     for (unsigned i = 0; i < sizeof sizes / sizeof sizes[0]; ++i) {
         struct room room = room_of(sizes[i]);
         room.word[2] = 0;
-        check("V-3", ioctl(device, VFIO_DEVICE_GET_REGION_INFO, &room), "GET_REGION_INFO(argsz %u)", sizes[i]);
+        check("V-3", ioctl(device, VFIO_DEVICE_GET_REGION_INFO, &room), "GET_REGION_INFO(argsz %u)",
+              sizes[i]);
         printf("     ");
         print_bytes(&room, 40);
     }
-    check("V-3", ioctl(device, VFIO_DEVICE_GET_REGION_INFO, before_the_edge(31)), "GET_REGION_INFO(31 bytes)");
+    check("V-3", ioctl(device, VFIO_DEVICE_GET_REGION_INFO, before_the_edge(31)),
+          "GET_REGION_INFO(31 bytes)");
 }
 
 static void interrupts(void)
@@ -70,7 +82,8 @@ static void interrupts(void)
     for (uint32_t index = 0; index < 8; ++index) {
         struct room room = room_of(16);
         room.word[2] = index;
-        check("V-8", ioctl(device, VFIO_DEVICE_GET_IRQ_INFO, &room), "GET_IRQ_INFO(index %u)", index);
+        check("V-8", ioctl(device, VFIO_DEVICE_GET_IRQ_INFO, &room), "GET_IRQ_INFO(index %u)",
+              index);
         printf("     ");
         print_bytes(&room, 24);
     }
@@ -78,12 +91,16 @@ static void interrupts(void)
     for (unsigned i = 0; i < sizeof sizes / sizeof sizes[0]; ++i) {
         struct room room = room_of(sizes[i]);
         room.word[2] = 0;
-        check("V-8", ioctl(device, VFIO_DEVICE_GET_IRQ_INFO, &room), "GET_IRQ_INFO(argsz %u)", sizes[i]);
+        check("V-8", ioctl(device, VFIO_DEVICE_GET_IRQ_INFO, &room), "GET_IRQ_INFO(argsz %u)",
+              sizes[i]);
     }
-    check("V-8", ioctl(device, VFIO_DEVICE_GET_IRQ_INFO, before_the_edge(15)), "GET_IRQ_INFO(15 bytes)");
+    check("V-8", ioctl(device, VFIO_DEVICE_GET_IRQ_INFO, before_the_edge(15)),
+          "GET_IRQ_INFO(15 bytes)");
 }
 
-/* --- interrupts ---------------------------------------------------------------------------------------------------- */
+/* --- interrupts
+ * ----------------------------------------------------------------------------------------------------
+ */
 
 static struct room irq_set(uint32_t flags, uint32_t index, uint32_t start, uint32_t count)
 {
@@ -106,40 +123,48 @@ static void set_form(void)
             for (unsigned action = 0; action < 8; ++action) {
                 uint32_t const flags = kinds[kind] | actions[action];
                 struct room room = irq_set(flags, index, 1, 0);
-                check("V-9", ioctl(device, VFIO_DEVICE_SET_IRQS, &room), "SET_IRQS(flags %x, index %u, start 1, count 0)", flags, index);
+                check("V-9", ioctl(device, VFIO_DEVICE_SET_IRQS, &room),
+                      "SET_IRQS(flags %x, index %u, start 1, count 0)", flags, index);
                 room = irq_set(flags, index, 0, 40);
-                check("V-9", ioctl(device, VFIO_DEVICE_SET_IRQS, &room), "SET_IRQS(flags %x, index %u, start 0, count 40)", flags, index);
+                check("V-9", ioctl(device, VFIO_DEVICE_SET_IRQS, &room),
+                      "SET_IRQS(flags %x, index %u, start 0, count 40)", flags, index);
             }
     static struct {
         uint32_t argsz, flags, index, start, count;
-    } const forms[] = {{19, 0x21, 0, 0, 0},  {20, 0x21, 9, 0, 0},          {20, 0x21, 0, 0, 0xffffffff}, {20, 0x21, 0, 1, 0xfffffffe},
-                       {20, 0x22, 0, 0, 1},  {20, 0x24, 0, 0, 1},          {23, 0x24, 0, 0, 1},          {20, 0x24, 1, 0, 1},
-                       {20, 0x100, 0, 0, 0}, {0xffffffff, 0x22, 0, 0, 1},  {24, 0x0c, 0, 0, 1},          {24, 0x14, 0, 0, 1},
-                       {21, 0x0a, 0, 0, 1},  {21, 0x12, 0, 0, 1},          {20, 0x09, 0, 0, 1},          {20, 0x11, 0, 0, 1},
-                       {20, 0x21, 0, 0, 1},  {21, 0x22, 0, 0, 1},          {20, 0x21, 1, 0, 1},          {20, 0x09, 1, 0, 1},
-                       {20, 0x11, 1, 0, 1},  {20, 0x21, 3, 0, 1},          {20, 0x21, 4, 0, 1},          {20, 0x21, 4, 0, 0},
-                       {21, 0x22, 4, 0, 1},  {24, 0x24, 4, 0, 1},          {20, 0x24, 4, 0, 0},          {20, 0x22, 4, 0, 0},
-                       {20, 0x09, 4, 0, 1},  {20, 0x24, 1, 0, 0}};
+    } const forms[] = {
+        {19, 0x21, 0, 0, 0},          {20, 0x21, 9, 0, 0}, {20, 0x21, 0, 0, 0xffffffff},
+        {20, 0x21, 0, 1, 0xfffffffe}, {20, 0x22, 0, 0, 1}, {20, 0x24, 0, 0, 1},
+        {23, 0x24, 0, 0, 1},          {20, 0x24, 1, 0, 1}, {20, 0x100, 0, 0, 0},
+        {0xffffffff, 0x22, 0, 0, 1},  {24, 0x0c, 0, 0, 1}, {24, 0x14, 0, 0, 1},
+        {21, 0x0a, 0, 0, 1},          {21, 0x12, 0, 0, 1}, {20, 0x09, 0, 0, 1},
+        {20, 0x11, 0, 0, 1},          {20, 0x21, 0, 0, 1}, {21, 0x22, 0, 0, 1},
+        {20, 0x21, 1, 0, 1},          {20, 0x09, 1, 0, 1}, {20, 0x11, 1, 0, 1},
+        {20, 0x21, 3, 0, 1},          {20, 0x21, 4, 0, 1}, {20, 0x21, 4, 0, 0},
+        {21, 0x22, 4, 0, 1},          {24, 0x24, 4, 0, 1}, {20, 0x24, 4, 0, 0},
+        {20, 0x22, 4, 0, 0},          {20, 0x09, 4, 0, 1}, {20, 0x24, 1, 0, 0}};
     for (unsigned i = 0; i < sizeof forms / sizeof forms[0]; ++i) {
         struct room room = irq_set(forms[i].flags, forms[i].index, forms[i].start, forms[i].count);
         room.word[0] = forms[i].argsz;
         if ((forms[i].flags & 2) != 0) room.word[5] = 1;
-        check("V-9 V-10 V-11 V-12", ioctl(device, VFIO_DEVICE_SET_IRQS, &room), "SET_IRQS(argsz %u, flags %x, index %u, start %u, count %x)",
-              forms[i].argsz, forms[i].flags, forms[i].index, forms[i].start, forms[i].count);
+        check("V-9 V-10 V-11 V-12", ioctl(device, VFIO_DEVICE_SET_IRQS, &room),
+              "SET_IRQS(argsz %u, flags %x, index %u, start %u, count %x)", forms[i].argsz,
+              forms[i].flags, forms[i].index, forms[i].start, forms[i].count);
     }
     check("V-9", ioctl(device, VFIO_DEVICE_SET_IRQS, before_the_edge(19)), "SET_IRQS(19 bytes)");
     struct room const room = irq_set(0x24, 1, 0, 1);
-    check("V-9", ioctl(device, VFIO_DEVICE_SET_IRQS, memcpy(before_the_edge(20), &room, 20)), "SET_IRQS(data behind the edge)");
+    check("V-9", ioctl(device, VFIO_DEVICE_SET_IRQS, memcpy(before_the_edge(20), &room, 20)),
+          "SET_IRQS(data behind the edge)");
 }
 
-static long set(char const *what, uint32_t flags, uint32_t index, uint32_t count, int value)
+static long set(char const* what, uint32_t flags, uint32_t index, uint32_t count, int value)
 {
     struct room room = irq_set(flags, index, 0, count);
     room.word[5] = (uint32_t)value;
-    return check("V-10 V-11 V-12", ioctl(device, VFIO_DEVICE_SET_IRQS, &room), "SET_IRQS(%s, flags %x, index %u, count %u)", what, flags, index, count);
+    return check("V-10 V-11 V-12", ioctl(device, VFIO_DEVICE_SET_IRQS, &room),
+                 "SET_IRQS(%s, flags %x, index %u, count %u)", what, flags, index, count);
 }
 
-static void fired(char const *rules, int fd)
+static void fired(char const* rules, int fd)
 {
     uint64_t count = 0;
     ssize_t const size = read(fd, &count, sizeof count);
@@ -231,7 +256,8 @@ static void set_req(int event)
     set("off again", 0x21, 4, 0, 0);
 }
 
-/* --- configuration space -------------------------------------------------------------------------------------------- */
+/* --- configuration space
+ * -------------------------------------------------------------------------------------------- */
 
 static uint32_t config(uint64_t offset, size_t size)
 {
@@ -240,9 +266,10 @@ static uint32_t config(uint64_t offset, size_t size)
     return value;
 }
 
-static void write_config(char const *rules, uint64_t offset, uint32_t value, size_t size)
+static void write_config(char const* rules, uint64_t offset, uint32_t value, size_t size)
 {
-    check(rules, pwrite(device, &value, size, at(kConfig, offset)), "pwrite(config %" PRIx64 ", %x, %zu)", offset, value, size);
+    check(rules, pwrite(device, &value, size, at(kConfig, offset)),
+          "pwrite(config %" PRIx64 ", %x, %zu)", offset, value, size);
     note(rules, "config %" PRIx64 " reads %x", offset, config(offset, size));
 }
 
@@ -252,20 +279,30 @@ static void reading(void)
     static struct {
         uint64_t offset;
         size_t size;
-    } const reads[] = {{0, 0}, {0, 1}, {0, 2}, {0, 4}, {0, 8}, {1, 3}, {2, 4}, {252, 4}, {252, 5}, {255, 1}, {256, 1}, {256, 0}, {300, 4}, {4096, 4}};
+    } const reads[] = {{0, 0},   {0, 1},   {0, 2},   {0, 4},   {0, 8},   {1, 3},   {2, 4},
+                       {252, 4}, {252, 5}, {255, 1}, {256, 1}, {256, 0}, {300, 4}, {4096, 4}};
     for (unsigned i = 0; i < sizeof reads / sizeof reads[0]; ++i) {
         unsigned char bytes[8] = {0};
-        check("V-17", pread(device, bytes, reads[i].size, at(kConfig, reads[i].offset)), "pread(config %" PRIx64 ", %zu)", reads[i].offset, reads[i].size);
-        check("V-17", pwrite(device, bytes, reads[i].offset >= 252 ? reads[i].size : 0, at(kConfig, reads[i].offset)), "pwrite(config %" PRIx64 ", %zu)", reads[i].offset, reads[i].size);
+        check("V-17", pread(device, bytes, reads[i].size, at(kConfig, reads[i].offset)),
+              "pread(config %" PRIx64 ", %zu)", reads[i].offset, reads[i].size);
+        check("V-17",
+              pwrite(device, bytes, reads[i].offset >= 252 ? reads[i].size : 0,
+                     at(kConfig, reads[i].offset)),
+              "pwrite(config %" PRIx64 ", %zu)", reads[i].offset, reads[i].size);
     }
     check("V-17", pread(device, nowhere, 4, at(kConfig, 0)), "pread(config, NULL)");
     for (unsigned region = 6; region < 12; ++region) {
         uint32_t value = 0;
         check("V-17", pread(device, &value, 0, at(region, 0)), "pread(region %u, 0 bytes)", region);
-        if (region != kConfig) check("V-17", pread(device, &value, 4, at(region, 0)), "pread(region %u, 4 bytes)", region);
-        if (region != kConfig) check("V-17", pwrite(device, &value, 4, at(region, 0)), "pwrite(region %u, 4 bytes)", region);
+        if (region != kConfig)
+            check("V-17", pread(device, &value, 4, at(region, 0)), "pread(region %u, 4 bytes)",
+                  region);
+        if (region != kConfig)
+            check("V-17", pwrite(device, &value, 4, at(region, 0)), "pwrite(region %u, 4 bytes)",
+                  region);
     }
-    note("V-19", "vendor and device %x, class %x, header %x", config(0, 4), config(8, 4), config(14, 1));
+    note("V-19", "vendor and device %x, class %x, header %x", config(0, 4), config(8, 4),
+         config(14, 1));
     note("V-19", "command %x", config(4, 2));
     note("V-21", "status %x, capabilities at %x", config(6, 2), config(0x34, 1));
     note("V-20", "interrupt pin %x", config(0x3d, 1));
@@ -323,7 +360,9 @@ static void msi_capability(int event)
     note("V-21", "control %x", config(position + 2, 2));
 }
 
-/* --- BARs ------------------------------------------------------------------------------------------------------------ */
+/* --- BARs
+ * ------------------------------------------------------------------------------------------------------------
+ */
 
 static void bar(void)
 {
@@ -339,10 +378,12 @@ static void bar(void)
     static struct {
         uint64_t offset;
         size_t size;
-    } const reads[] = {{0, 0}, {0xffffc, 4}, {0xffffc, 8}, {0xfffff, 4}, {0x100000, 4}, {0x100000, 0}, {0x200000, 1}};
+    } const reads[] = {{0, 0},        {0xffffc, 4},  {0xffffc, 8}, {0xfffff, 4},
+                       {0x100000, 4}, {0x100000, 0}, {0x200000, 1}};
     for (unsigned i = 0; i < sizeof reads / sizeof reads[0]; ++i) {
         char bytes[8];
-        check("V-17", pread(device, bytes, reads[i].size, at(0, reads[i].offset)), "pread(BAR 0 + %" PRIx64 ", %zu)", reads[i].offset, reads[i].size);
+        check("V-17", pread(device, bytes, reads[i].size, at(0, reads[i].offset)),
+              "pread(BAR 0 + %" PRIx64 ", %zu)", reads[i].offset, reads[i].size);
     }
     check("V-17", pread(device, nowhere, 4, at(0, 0)), "pread(BAR 0, NULL)");
     check("V-17", pread(device, &value, 4, at(1, 0)), "pread(BAR 1, 4)");
@@ -355,9 +396,9 @@ static void bar(void)
     check("V-17", pread(device, &value, 4, at(0, 0)), "pread(BAR 0, decoding on)");
 }
 
-static void mapping(char const *what, uint64_t size, int protection, int flags, uint64_t offset)
+static void mapping(char const* what, uint64_t size, int protection, int flags, uint64_t offset)
 {
-    void *const base = mmap(NULL, size, protection, flags, device, (off_t)offset);
+    void* const base = mmap(NULL, size, protection, flags, device, (off_t)offset);
     int const error = errno;
     printf("[V-18] mmap(%s) = %s\n", what, base == MAP_FAILED ? strerrorname_np(error) : "address");
     if (base != MAP_FAILED) munmap(base, size);
@@ -368,7 +409,7 @@ static sigjmp_buf after_fault;
 static void on_fault(int signal) { siglongjmp(after_fault, signal); }
 
 /* The signal that a load ends by; 0 for none. */
-static int faults(uint32_t volatile *where)
+static int faults(uint32_t volatile* where)
 {
     struct sigaction const action = {.sa_handler = on_fault};
     struct sigaction before;
@@ -398,15 +439,16 @@ static void mappings(void)
         snprintf(what, sizeof what, "region %u", region);
         mapping(what, page(), both, MAP_SHARED, (uint64_t)region << 40);
     }
-    uint32_t volatile *const base = mmap(NULL, page(), both, MAP_SHARED, device, 0);
+    uint32_t volatile* const base = mmap(NULL, page(), both, MAP_SHARED, device, 0);
     need(base != MAP_FAILED, "BAR 0");
     note("V-18", "identification by load %x", base[0]);
     base[1] = 0x0f0f0f0f;
     note("V-18", "the complement by load %x", base[1]);
-    munmap((void *)(uintptr_t)base, page());
+    munmap((void*)(uintptr_t)base, page());
 }
 
-/* --- resets, features, the rest ---------------------------------------------------------------------------------------- */
+/* --- resets, features, the rest
+ * ---------------------------------------------------------------------------------------- */
 
 static void resets(void)
 {
@@ -415,9 +457,11 @@ static void resets(void)
     for (uint32_t argsz = 10; argsz < 30; argsz += 2) {
         struct room room = room_of(argsz);
         room.word[1] = 0;
-        check("V-15", ioctl(device, VFIO_DEVICE_GET_PCI_HOT_RESET_INFO, &room), "GET_PCI_HOT_RESET_INFO(argsz %u)", argsz);
+        check("V-15", ioctl(device, VFIO_DEVICE_GET_PCI_HOT_RESET_INFO, &room),
+              "GET_PCI_HOT_RESET_INFO(argsz %u)", argsz);
     }
-    check("V-15", ioctl(device, VFIO_DEVICE_GET_PCI_HOT_RESET_INFO, before_the_edge(11)), "GET_PCI_HOT_RESET_INFO(11 bytes)");
+    check("V-15", ioctl(device, VFIO_DEVICE_GET_PCI_HOT_RESET_INFO, before_the_edge(11)),
+          "GET_PCI_HOT_RESET_INFO(11 bytes)");
     static struct {
         uint32_t argsz, flags, count;
     } const hot[] = {{11, 0, 0}, {12, 1, 0}, {12, 0, 0}, {12, 0, 1}, {16, 0, 1}, {16, 0, 1000}};
@@ -426,7 +470,9 @@ static void resets(void)
         room.word[1] = hot[i].flags;
         room.word[2] = hot[i].count;
         room.word[3] = (uint32_t)here.group;
-        check("V-16", ioctl(device, VFIO_DEVICE_PCI_HOT_RESET, &room), "PCI_HOT_RESET(argsz %u, flags %u, count %u)", hot[i].argsz, hot[i].flags, hot[i].count);
+        check("V-16", ioctl(device, VFIO_DEVICE_PCI_HOT_RESET, &room),
+              "PCI_HOT_RESET(argsz %u, flags %u, count %u)", hot[i].argsz, hot[i].flags,
+              hot[i].count);
     }
 }
 
@@ -441,17 +487,20 @@ static void features(void)
             if (feature >= 3 && feature <= 5 && ways[i] == 2) continue;
             struct room room = room_of(sizeof room);
             room.word[1] = feature | ways[i] << 16;
-            check("V-22", ioctl(device, VFIO_DEVICE_FEATURE, &room), "DEVICE_FEATURE(flags %x)", room.word[1]);
+            check("V-22", ioctl(device, VFIO_DEVICE_FEATURE, &room), "DEVICE_FEATURE(flags %x)",
+                  room.word[1]);
         }
     struct room room = room_of(7);
     room.word[1] = 0x70003;
     check("V-22", ioctl(device, VFIO_DEVICE_FEATURE, &room), "DEVICE_FEATURE(argsz 7)");
-    check("V-22", ioctl(device, VFIO_DEVICE_FEATURE, before_the_edge(7)), "DEVICE_FEATURE(7 bytes)");
+    check("V-22", ioctl(device, VFIO_DEVICE_FEATURE, before_the_edge(7)),
+          "DEVICE_FEATURE(7 bytes)");
     static uint32_t const power[] = {5, 3, 3, 5, 5};
     for (unsigned i = 0; i < sizeof power / sizeof power[0]; ++i) {
         room = room_of(8);
         room.word[1] = power[i] | 2 << 16;
-        check("V-22", ioctl(device, VFIO_DEVICE_FEATURE, &room), "DEVICE_FEATURE(set %u)", power[i]);
+        check("V-22", ioctl(device, VFIO_DEVICE_FEATURE, &room), "DEVICE_FEATURE(set %u)",
+              power[i]);
     }
     room = room_of(8);
     room.word[1] = 4 | 2 << 16;
@@ -473,14 +522,16 @@ static long power(unsigned feature, int event)
     room.word[1] = feature | 2 << 16;
     room.word[2] = (uint32_t)event;
     room.word[3] = 0;
-    return check("V-22", ioctl(device, VFIO_DEVICE_FEATURE, &room), "DEVICE_FEATURE(set %u)", feature);
+    return check("V-22", ioctl(device, VFIO_DEVICE_FEATURE, &room), "DEVICE_FEATURE(set %u)",
+                 feature);
 }
 
 static void low_power(int event)
 {
     heading("low power");
     write_config("V-22", 4, 6, 2);
-    uint32_t volatile *const base = mmap(NULL, page(), PROT_READ | PROT_WRITE, MAP_SHARED, device, 0);
+    uint32_t volatile* const base =
+        mmap(NULL, page(), PROT_READ | PROT_WRITE, MAP_SHARED, device, 0);
     need(base != MAP_FAILED, "BAR 0");
     power(3, 0);
     note("V-22", "a load ends by signal %d", faults(base));
@@ -499,7 +550,7 @@ static void low_power(int event)
     note("V-22", "a load ends by signal %d", faults(base));
     power(3, 0);
     power(5, 0);
-    munmap((void *)(uintptr_t)base, page());
+    munmap((void*)(uintptr_t)base, page());
 }
 
 static void unknown(void)
@@ -509,7 +560,8 @@ static void unknown(void)
         if (number >= 0x3b6b && number <= 0x3b75) continue;
         check("V-1", ioctl(device, number, 0), "ioctl(%lx)", number);
     }
-    struct vfio_device_ioeventfd event = {.argsz = sizeof event, .flags = 4, .offset = 4, .data = 1, .fd = -1};
+    struct vfio_device_ioeventfd event = {
+        .argsz = sizeof event, .flags = 4, .offset = 4, .data = 1, .fd = -1};
     check("V-13", ioctl(device, VFIO_DEVICE_IOEVENTFD, &event), "IOEVENTFD(an absent one off)");
     event.argsz = 27;
     check("V-13", ioctl(device, VFIO_DEVICE_IOEVENTFD, &event), "IOEVENTFD(argsz 27)");
@@ -527,14 +579,15 @@ static void unknown(void)
 static void decoding_off(void)
 {
     heading("a mapping while decoding is off");
-    uint32_t volatile *const base = mmap(NULL, page(), PROT_READ | PROT_WRITE, MAP_SHARED, device, 0);
+    uint32_t volatile* const base =
+        mmap(NULL, page(), PROT_READ | PROT_WRITE, MAP_SHARED, device, 0);
     need(base != MAP_FAILED, "BAR 0");
     write_config("V-18", 4, 0, 2);
     struct memory const memory = touched("m", 1);
     (void)memory;
     note("V-18", "a load ends by signal %d", faults(base));
     write_config("V-18", 4, 6, 2);
-    munmap((void *)(uintptr_t)base, page());
+    munmap((void*)(uintptr_t)base, page());
 }
 
 int main(void)

@@ -1,8 +1,8 @@
-/* The device file of vfio-pci on an NVMe controller: PCI Express, MSI-X, a 64-bit BAR. What belongs to the controller and
- * not to vfio-pci is not printed. Rules V-1 to V-23. */
+/* The device file of vfio-pci on an NVMe controller: PCI Express, MSI-X, a 64-bit BAR. What belongs
+ * to the controller and not to vfio-pci is not printed. Rules V-1 to V-23. */
 #include "msix.h"
 
-static char const *const kNvme = "0000:00:06.0";
+static char const* const kNvme = "0000:00:06.0";
 
 /* Flags and whether a region is there; sizes are the machine's, but that of configuration space. */
 static void regions(int device)
@@ -13,19 +13,23 @@ static void regions(int device)
             struct vfio_region_info info;
             unsigned char more[64];
         } room = {.info = {.argsz = sizeof room, .index = index}};
-        check("V-3 V-4 V-5", ioctl(device, VFIO_DEVICE_GET_REGION_INFO, &room), "REGION_INFO(index %u)", index);
-        note("V-4 V-5", "flags %x, there %d, offset %llx, capabilities at %u", room.info.flags, room.info.size != 0, (unsigned long long)room.info.offset,
-             room.info.cap_offset);
+        check("V-3 V-4 V-5", ioctl(device, VFIO_DEVICE_GET_REGION_INFO, &room),
+              "REGION_INFO(index %u)", index);
+        note("V-4 V-5", "flags %x, there %d, offset %llx, capabilities at %u", room.info.flags,
+             room.info.size != 0, (unsigned long long)room.info.offset, room.info.cap_offset);
         if (index == kConfig) note("V-4", "size %llx", (unsigned long long)room.info.size);
         if (room.info.cap_offset == 0) continue;
         printf("[V-5] ");
-        print_bytes((char *)&room + room.info.cap_offset, 8);
+        print_bytes((char*)&room + room.info.cap_offset, 8);
     }
     uint32_t const sizes[] = {31, 32, 39, 40, 41};
     for (int i = 0; i < 5; ++i) {
-        struct vfio_region_info info[2] = {{.argsz = sizes[i], .index = 0, .cap_offset = 0xa5a5a5a5}};
-        check("V-5", ioctl(device, VFIO_DEVICE_GET_REGION_INFO, info), "REGION_INFO(argsz %u, index 0)", sizes[i]);
-        note("V-5", "argsz %u flags %x capabilities at %x", info[0].argsz, info[0].flags, info[0].cap_offset);
+        struct vfio_region_info info[2] = {
+            {.argsz = sizes[i], .index = 0, .cap_offset = 0xa5a5a5a5}};
+        check("V-5", ioctl(device, VFIO_DEVICE_GET_REGION_INFO, info),
+              "REGION_INFO(argsz %u, index 0)", sizes[i]);
+        note("V-5", "argsz %u flags %x capabilities at %x", info[0].argsz, info[0].flags,
+             info[0].cap_offset);
     }
 }
 
@@ -75,7 +79,8 @@ static void express(int device)
     config_write(device, at + 8, 2, config_read(device, at + 8, 2) | 0x8000);
     usleep(120000);
     note("V-21", "reads back %x", config_read(device, at + 8, 2) & 0x8000);
-    note("V-14 V-21", "COMMAND %x, line %x", config_read(device, 4, 2), config_read(device, 0x3c, 1));
+    note("V-14 V-21", "COMMAND %x, line %x", config_read(device, 4, 2),
+         config_read(device, 0x3c, 1));
 }
 
 /* The controller answers over registers, before and after a reset. */
@@ -95,7 +100,9 @@ int main(void)
 {
     begin();
     struct place const place = {open_container(), open_group(kNvme)};
-    need(set_container(place.group, place.container) == 0 && ioctl(place.container, VFIO_SET_IOMMU, 3ul) == 0, "container");
+    need(set_container(place.group, place.container) == 0 &&
+             ioctl(place.container, VFIO_SET_IOMMU, 3ul) == 0,
+         "container");
     int const device = open_device(place.group, kNvme);
     device_info(device);
     regions(device);

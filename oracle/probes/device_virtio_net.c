@@ -1,14 +1,16 @@
-/* The device file of vfio-pci on virtio-net: a conventional device with I/O and memory BARs, vendor capabilities and MSI-X,
- * and nothing that resets it. What a driver negotiates is the device's; that its DMA and its interrupts arrive is asked of
- * a modern one, which goes through the IOMMU. Rules V-1 to V-23. */
+/* The device file of vfio-pci on virtio-net: a conventional device with I/O and memory BARs, vendor
+ * capabilities and MSI-X, and nothing that resets it. What a driver negotiates is the device's;
+ * that its DMA and its interrupts arrive is asked of a modern one, which goes through the IOMMU.
+ * Rules V-1 to V-23. */
 // oracle: seconds 120
-#include "msix.h"
 #include <stddef.h>
+#include "msix.h"
 
-static char const *const kTransitional = "0000:00:07.0";
-static char const *const kModern = "0000:00:08.0";
+static char const* const kTransitional = "0000:00:07.0";
+static char const* const kModern = "0000:00:08.0";
 
-/* Vendor capabilities say where the registers are and are the device's own, but for the window into its BARs. */
+/* Vendor capabilities say where the registers are and are the device's own, but for the window into
+ * its BARs. */
 static void vendor_capabilities(int device)
 {
     heading("vendor capabilities");
@@ -22,7 +24,8 @@ static void vendor_capabilities(int device)
         for (unsigned offset = 4; offset < length && offset < 16; offset += 4) {
             uint32_t const old = config_read(device, at + offset, 4);
             config_write(device, at + offset, 4, ~old);
-            note("V-21", "%u: %x, turned %x", offset, old, config_read(device, at + offset, 4) ^ old);
+            note("V-21", "%u: %x, turned %x", offset, old,
+                 config_read(device, at + offset, 4) ^ old);
             config_write(device, at + offset, 4, old);
         }
         config_write(device, at + 2, 2, 0xffff);
@@ -35,7 +38,8 @@ static void window(int device)
 {
     heading("the window");
     unsigned at = config_read(device, 0x34, 1);
-    while (at != 0 && (config_read(device, at, 1) != 9 || config_read(device, at + 3, 1) != 5)) at = config_read(device, at + 1, 1);
+    while (at != 0 && (config_read(device, at, 1) != 9 || config_read(device, at + 3, 1) != 5))
+        at = config_read(device, at + 1, 1);
     note("V-21", "there: %d", at != 0);
     if (at == 0) return;
     config_write(device, 4, 2, 3);
@@ -76,9 +80,19 @@ static void legacy_registers(int device)
     config_write(device, 4, 2, 3);
 }
 
-/* --- a frame ------------------------------------------------------------------------------------------------------ */
+/* --- a frame
+ * ------------------------------------------------------------------------------------------------------
+ */
 
-enum { kStatus = 0x14, kQueueSelect = 0x16, kQueueSize = 0x18, kQueueVector = 0x1a, kQueueEnable = 0x1c, kQueueNotify = 0x1e, kNotify = 0x3000 };
+enum {
+    kStatus = 0x14,
+    kQueueSelect = 0x16,
+    kQueueSize = 0x18,
+    kQueueVector = 0x1a,
+    kQueueEnable = 0x1c,
+    kQueueNotify = 0x1e,
+    kNotify = 0x3000
+};
 
 static uint64_t get(int device, uint64_t offset, unsigned size)
 {
@@ -91,7 +105,9 @@ static void put(int device, uint64_t offset, unsigned size, uint64_t value)
 {
     for (unsigned done = 0; done < size; done += 4) { /* addresses go in halves */
         unsigned const some = size - done < 4 ? size - done : 4;
-        need(pwrite(device, (char *)&value + done, some, region_at(4, offset + done)) == (ssize_t)some, "BAR 4");
+        need(pwrite(device, (char*)&value + done, some, region_at(4, offset + done)) ==
+                 (ssize_t)some,
+             "BAR 4");
     }
 }
 
@@ -135,7 +151,7 @@ static void start(int device, uint64_t iova)
     note("V-17", "status %" PRIx64, get(device, kStatus, 1));
 }
 
-static void sent(int device, struct ring volatile *ring, int event, char const *what)
+static void sent(int device, struct ring volatile* ring, int event, char const* what)
 {
     uint16_t const before = ring->used.index;
     ring->available.ring[ring->available.index % 4] = 0;
@@ -145,10 +161,12 @@ static void sent(int device, struct ring volatile *ring, int event, char const *
     usleep(20000);
     uint64_t fired = 0;
     check("V-11", read(event, &fired, sizeof fired), "read(eventfd), %s", what);
-    note("V-11", "%s: used %d, id %x, fired %" PRIu64, what, ring->used.index - before, ring->used.ring[before % 4].id, fired);
+    note("V-11", "%s: used %d, id %x, fired %" PRIu64, what, ring->used.index - before,
+         ring->used.ring[before % 4].id, fired);
 }
 
-/* A frame of 64 bytes goes out of memory that only the IOMMU leads to; whoever is there to take it does not answer. */
+/* A frame of 64 bytes goes out of memory that only the IOMMU leads to; whoever is there to take it
+ * does not answer. */
 static void sending(struct place place)
 {
     heading("sending");
@@ -156,7 +174,7 @@ static void sending(struct place place)
     need(set_container(group, place.container) == 0, "SET_CONTAINER");
     int const device = open_device(group, kModern);
     struct memory const memory = touched("ring", 1);
-    struct ring volatile *const ring = memset(memory.base, 0, sizeof(struct ring));
+    struct ring volatile* const ring = memset(memory.base, 0, sizeof(struct ring));
     map("V-2", place.container, kBoth, memory, 0, kIova, page());
     ring->descriptors[0].address = kIova + offsetof(struct ring, frame);
     ring->descriptors[0].length = 12 + 64;
@@ -194,7 +212,9 @@ int main(void)
 {
     begin();
     struct place const place = {open_container(), open_group(kTransitional)};
-    need(set_container(place.group, place.container) == 0 && ioctl(place.container, VFIO_SET_IOMMU, 3ul) == 0, "container");
+    need(set_container(place.group, place.container) == 0 &&
+             ioctl(place.container, VFIO_SET_IOMMU, 3ul) == 0,
+         "container");
     int const device = open_device(place.group, kTransitional);
     generic(device);
     for (uint32_t index = 0; index < kIrqs; ++index) irq_actions(device, index, index == 0 ? 1 : 0);

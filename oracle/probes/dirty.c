@@ -1,4 +1,5 @@
-/* Dirty pages: the order of checks (7.1, 7.2), what is written, and what stays behind: rules B-1 to B-12, U-9. */
+/* Dirty pages: the order of checks (7.1, 7.2), what is written, and what stays behind: rules B-1 to
+ * B-12, U-9. */
 #include "probe.h"
 
 static uint64_t g;
@@ -20,41 +21,48 @@ static int switch_tracking(int container, uint32_t flags)
     return ioctl(container, VFIO_IOMMU_DIRTY_PAGES, &dirty);
 }
 
-static struct query query(uint64_t iova, uint64_t size, void *bits, uint64_t bitmap_size)
+static struct query query(uint64_t iova, uint64_t size, void* bits, uint64_t bitmap_size)
 {
     return (struct query){sizeof(struct query), kGet, iova, size, g, bitmap_size, (uintptr_t)bits};
 }
 
 /* Asks for the range with a buffer of words, each preset. */
-static void get(char const *rules, int container, uint64_t iova, uint64_t size, uint64_t preset)
+static void get(char const* rules, int container, uint64_t iova, uint64_t size, uint64_t preset)
 {
     uint64_t words[kWords];
     for (int i = 0; i < kWords; ++i) words[i] = preset;
     struct query request = query(iova, size, words, (size / g + 63) / 64 * 8);
-    check(rules, ioctl(container, VFIO_IOMMU_DIRTY_PAGES, &request), "DIRTY_PAGES(get %" PRIx64 "+%" PRIx64 ", preset %" PRIx64 ")", iova, size, preset);
+    check(rules, ioctl(container, VFIO_IOMMU_DIRTY_PAGES, &request),
+          "DIRTY_PAGES(get %" PRIx64 "+%" PRIx64 ", preset %" PRIx64 ")", iova, size, preset);
     printf("[%s]", rules);
     for (int i = 0; i < kWords; ++i)
         if (words[i] != preset) printf(" %d:%" PRIx64, i, words[i]);
     printf("\n");
 }
 
-static void take(char const *rules, int container, uint64_t iova, uint64_t size, uint64_t preset)
+static void take(char const* rules, int container, uint64_t iova, uint64_t size, uint64_t preset)
 {
     uint64_t words[kWords];
     for (int i = 0; i < kWords; ++i) words[i] = preset;
     struct {
         struct vfio_iommu_type1_dma_unmap head;
         uint64_t pgsize, size, bitmap;
-    } request = {.head = {.argsz = sizeof request, .flags = kBitmap, .iova = iova, .size = size}, .pgsize = g, .size = (size / g + 63) / 64 * 8, .bitmap = (uintptr_t)words};
+    } request = {.head = {.argsz = sizeof request, .flags = kBitmap, .iova = iova, .size = size},
+                 .pgsize = g,
+                 .size = (size / g + 63) / 64 * 8,
+                 .bitmap = (uintptr_t)words};
     int const result = ioctl(container, VFIO_IOMMU_UNMAP_DMA, &request);
-    check(rules, result, "UNMAP_DMA(bitmap %" PRIx64 "+%" PRIx64 ", preset %" PRIx64 ")", iova, size, preset);
+    check(rules, result, "UNMAP_DMA(bitmap %" PRIx64 "+%" PRIx64 ", preset %" PRIx64 ")", iova,
+          size, preset);
     printf("[%s] size %llx", rules, (unsigned long long)request.head.size);
     for (int i = 0; i < kWords; ++i)
         if (words[i] != preset) printf(" %d:%" PRIx64, i, words[i]);
     printf(" available %ld\n", dma_available(container));
 }
 
-/* --- the checks --------------------------------------------------------------------------------------------------- */
+/* --- the checks
+ * ---------------------------------------------------------------------------------------------------
+ */
 
 static void version_1(void)
 {
@@ -71,12 +79,14 @@ static void head(int container)
 {
     heading("the head");
     check("7.1", ioctl(container, VFIO_IOMMU_DIRTY_PAGES, NULL), "DIRTY_PAGES(NULL)");
-    check("7.1", ioctl(container, VFIO_IOMMU_DIRTY_PAGES, before_the_edge(7)), "DIRTY_PAGES(7 bytes before the edge)");
+    check("7.1", ioctl(container, VFIO_IOMMU_DIRTY_PAGES, before_the_edge(7)),
+          "DIRTY_PAGES(7 bytes before the edge)");
     for (uint32_t flags = 0; flags < 17; ++flags) {
         uint64_t bits = 0;
         struct query request = query(kIova, g, &bits, 8);
         request.flags = flags;
-        check("7.1", ioctl(container, VFIO_IOMMU_DIRTY_PAGES, &request), "DIRTY_PAGES(flags %x)", flags);
+        check("7.1", ioctl(container, VFIO_IOMMU_DIRTY_PAGES, &request), "DIRTY_PAGES(flags %x)",
+              flags);
     }
     for (uint32_t flags = 1; flags <= 4; flags *= 2)
         for (uint32_t argsz = 0; argsz <= 56; ++argsz) {
@@ -84,16 +94,23 @@ static void head(int container)
             struct query request = query(kIova, g, &bits, 8);
             request.flags = flags;
             request.argsz = argsz;
-            check("7.1 7.2 B-3", ioctl(container, VFIO_IOMMU_DIRTY_PAGES, &request), "DIRTY_PAGES(flags %x, argsz %u)", flags, argsz);
+            check("7.1 7.2 B-3", ioctl(container, VFIO_IOMMU_DIRTY_PAGES, &request),
+                  "DIRTY_PAGES(flags %x, argsz %u)", flags, argsz);
         }
     for (uint32_t flags = 1; flags <= 4; flags *= 2) {
         struct query const request = {.argsz = sizeof request, .flags = flags};
         uint32_t const near[] = {8, 12, 47};
         for (int i = 0; i < 3; ++i) {
             memcpy(before_the_edge(near[i]), &request, near[i]);
-            check("7.2 B-3", ioctl(container, VFIO_IOMMU_DIRTY_PAGES, before_the_edge(near[i])), "DIRTY_PAGES(flags %x, %u bytes before the edge)", flags, near[i]);
+            check("7.2 B-3", ioctl(container, VFIO_IOMMU_DIRTY_PAGES, before_the_edge(near[i])),
+                  "DIRTY_PAGES(flags %x, %u bytes before the edge)", flags, near[i]);
         }
     }
+    /* Too short, by what it says and by the memory that is there: the former is told. */
+    uint32_t* const brief = before_the_edge(16);
+    brief[0] = 16, brief[1] = kGet;
+    check("7.2", ioctl(container, VFIO_IOMMU_DIRTY_PAGES, brief),
+          "DIRTY_PAGES(argsz 16, 16 bytes before the edge)");
     switch_tracking(container, kStop);
 }
 
@@ -112,10 +129,11 @@ enum violation {
     kBadBitmap,
     kViolations
 };
-static char const *const kViolationNames[kViolations] = {"wraps",      "size 0", "kernel bitmap", "small bitmap",   "empty bitmap",   "large bitmap",
-                                                         "pgsize",     "pgsize 0", "unaligned iova", "unaligned size", "bisects",        "bitmap not there"};
+static char const* const kViolationNames[kViolations] = {
+    "wraps",  "size 0",   "kernel bitmap",  "small bitmap",   "empty bitmap", "large bitmap",
+    "pgsize", "pgsize 0", "unaligned iova", "unaligned size", "bisects",      "bitmap not there"};
 
-static struct query violate(unsigned set, void *bits)
+static struct query violate(unsigned set, void* bits)
 {
     struct query request = query(kIova, 4 * g, bits, 8);
     if (set >> kBisects & 1) request.size = g;
@@ -141,7 +159,8 @@ static void order(int container, bool tracking)
         for (unsigned two = one; two < kViolations; ++two) {
             uint64_t bits[2] = {0, 0};
             struct query request = violate(1u << one | 1u << two, bits);
-            check("7.2", ioctl(container, VFIO_IOMMU_DIRTY_PAGES, &request), "DIRTY_PAGES(get, %s, %s)", kViolationNames[one], kViolationNames[two]);
+            check("7.2", ioctl(container, VFIO_IOMMU_DIRTY_PAGES, &request),
+                  "DIRTY_PAGES(get, %s, %s)", kViolationNames[one], kViolationNames[two]);
             note("7.2", "%" PRIx64 " %" PRIx64, bits[0], bits[1]);
         }
     for (unsigned set = 0; set < 1u << kViolations; ++set) {
@@ -164,17 +183,23 @@ static void sizes(int container)
     for (int i = 0; i < 6; ++i)
         for (size_t j = 0; j < sizeof bytes / sizeof bytes[0]; ++j) {
             struct query request = query(kIova, granules[i] * g, room, bytes[j]);
-            check("7.2", ioctl(container, VFIO_IOMMU_DIRTY_PAGES, &request), "DIRTY_PAGES(get %" PRIu64 " granules into %" PRIx64 " bytes)", granules[i], bytes[j]);
+            check("7.2", ioctl(container, VFIO_IOMMU_DIRTY_PAGES, &request),
+                  "DIRTY_PAGES(get %" PRIu64 " granules into %" PRIx64 " bytes)", granules[i],
+                  bytes[j]);
         }
-    uint64_t const pgsizes[] = {0, 1, 512, 4096, 16384, 65536, 0x200000, g, 2 * g, 3 * g, g | 1ull << 63, 1ull << 63, g - 1};
+    uint64_t const pgsizes[] = {0, 1,     512,   4096,           16384,      65536, 0x200000,
+                                g, 2 * g, 3 * g, g | 1ull << 63, 1ull << 63, g - 1};
     for (size_t i = 0; i < sizeof pgsizes / sizeof pgsizes[0]; ++i) {
         struct query request = query(kIova, 64 * g, room, sizeof room);
         request.pgsize = pgsizes[i];
-        check("7.2", ioctl(container, VFIO_IOMMU_DIRTY_PAGES, &request), "DIRTY_PAGES(get, pgsize %" PRIx64 ")", pgsizes[i]);
+        check("7.2", ioctl(container, VFIO_IOMMU_DIRTY_PAGES, &request),
+              "DIRTY_PAGES(get, pgsize %" PRIx64 ")", pgsizes[i]);
     }
 }
 
-/* --- tracking ----------------------------------------------------------------------------------------------------- */
+/* --- tracking
+ * -----------------------------------------------------------------------------------------------------
+ */
 
 static void on_and_off(int container, struct memory memory)
 {
@@ -237,7 +262,8 @@ static void shapes(int container, struct memory memory)
         for (int o = 0; o < 9; ++o) {
             switch_tracking(container, kStart);
             map("B-9", container, kRead, memory, 0, kIova + offsets[o] * g, counts[c] * g);
-            for (int i = 0; i < 6; ++i) get("B-9 B-10 B-11 B-12", container, kIova, 400 * g, presets[i % 4]);
+            for (int i = 0; i < 6; ++i)
+                get("B-9 B-10 B-11 B-12", container, kIova, 400 * g, presets[i % 4]);
             take("U-9 B-9 B-11", container, kIova, 400 * g, presets[c % 4]);
             switch_tracking(container, kStop);
         }
@@ -246,11 +272,14 @@ static void shapes(int container, struct memory memory)
 static void neighbours(int container, struct memory memory)
 {
     heading("neighbours");
-    uint64_t const layout[][2] = {{1, 3}, {4, 1}, {7, 60}, {67, 2}, {130, 64}, {195, 130}, {340, 1}};
+    uint64_t const layout[][2] = {{1, 3},    {4, 1},     {7, 60}, {67, 2},
+                                  {130, 64}, {195, 130}, {340, 1}};
     for (int round = 0; round < 2; ++round) {
         switch_tracking(container, kStart);
-        for (int i = 0; i < 7; ++i) map("B-9", container, kBoth, memory, 0, kIova + layout[i][0] * g, layout[i][1] * g);
-        for (int i = 0; i < 8; ++i) get("B-9 B-10 B-11", container, kIova, 512 * g, i % 3 == 2 ? 0x1111111111111111 : 0);
+        for (int i = 0; i < 7; ++i)
+            map("B-9", container, kBoth, memory, 0, kIova + layout[i][0] * g, layout[i][1] * g);
+        for (int i = 0; i < 8; ++i)
+            get("B-9 B-10 B-11", container, kIova, 512 * g, i % 3 == 2 ? 0x1111111111111111 : 0);
         for (int i = 0; i < 4; ++i) get("B-9 B-11", container, kIova + 4 * g, 256 * g - 65 * g, 0);
         for (int i = 0; i < 4; ++i) get("B-4 B-9 B-11", container, kIova + 325 * g, 100 * g, 0);
         get("7.2 U-3", container, kIova + 2 * g, 100 * g, 0);
@@ -259,7 +288,9 @@ static void neighbours(int container, struct memory memory)
         if (round == 0)
             take("U-9", container, kIova, 512 * g, 0);
         else
-            for (int i = 0; i < 7; ++i) take("U-9", container, kIova + (layout[i][0] - (uint64_t)(i % 2)) * g, (layout[i][1] + (uint64_t)(i % 2)) * g, 0x5);
+            for (int i = 0; i < 7; ++i)
+                take("U-9", container, kIova + (layout[i][0] - (uint64_t)(i % 2)) * g,
+                     (layout[i][1] + (uint64_t)(i % 2)) * g, 0x5);
         switch_tracking(container, kStop);
         unmap_all(container);
     }
@@ -272,18 +303,27 @@ static void unwritable(int container, struct memory memory)
     for (int with_unmap = 0; with_unmap < 2; ++with_unmap)
         for (uint64_t there = 0; there <= 4; ++there) {
             switch_tracking(container, kStart);
-            for (uint64_t i = 0; i < 4; ++i) map("U-9", container, kBoth, memory, 0, kIova + (64 * i + i) * g, 2 * g);
-            uint64_t *const words = before_the_edge(8 * there);
+            for (uint64_t i = 0; i < 4; ++i)
+                map("U-9", container, kBoth, memory, 0, kIova + (64 * i + i) * g, 2 * g);
+            uint64_t* const words = before_the_edge(8 * there);
             for (uint64_t i = 0; i < there; ++i) words[i] = 0;
             if (with_unmap == 0) {
                 struct query request = query(kIova, 256 * g, words, 32);
-                check("7.2 B-9", ioctl(container, VFIO_IOMMU_DIRTY_PAGES, &request), "DIRTY_PAGES(get, %" PRIu64 " words of 4)", there);
+                check("7.2 B-9", ioctl(container, VFIO_IOMMU_DIRTY_PAGES, &request),
+                      "DIRTY_PAGES(get, %" PRIu64 " words of 4)", there);
             } else {
                 struct {
                     struct vfio_iommu_type1_dma_unmap head;
                     uint64_t pgsize, size, bitmap;
-                } request = {.head = {.argsz = sizeof request, .flags = kBitmap, .iova = kIova, .size = 256 * g}, .pgsize = g, .size = 32, .bitmap = (uintptr_t)words};
-                check("U-1 U-9", ioctl(container, VFIO_IOMMU_UNMAP_DMA, &request), "UNMAP_DMA(bitmap, %" PRIu64 " words of 4)", there);
+                } request = {.head = {.argsz = sizeof request,
+                                      .flags = kBitmap,
+                                      .iova = kIova,
+                                      .size = 256 * g},
+                             .pgsize = g,
+                             .size = 32,
+                             .bitmap = (uintptr_t)words};
+                check("U-1 U-9", ioctl(container, VFIO_IOMMU_UNMAP_DMA, &request),
+                      "UNMAP_DMA(bitmap, %" PRIu64 " words of 4)", there);
                 note("U-1 U-9", "size %llx", (unsigned long long)request.head.size);
             }
             for (uint64_t i = 0; i < there; ++i) note("U-9 B-9", "%" PRIx64, words[i]);

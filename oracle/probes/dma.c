@@ -1,17 +1,18 @@
-/* Devices that read and write memory through mappings: rules M-10, M-17, P-8, U-13, A-2, A-6, A-11, X-9, X-16. The device is QEMU's
- * edu, which copies up to 4095 bytes (a full 4096 stop QEMU) between an IOVA and a buffer of its own; it has no way to say that it failed. */
+/* Devices that read and write memory through mappings: rules M-10, M-17, P-8, U-13, A-2, A-6, A-11,
+ * X-9, X-16. The device is QEMU's edu, which copies up to 4095 bytes (a full 4096 stop QEMU)
+ * between an IOVA and a buffer of its own; it has no way to say that it failed. */
 #include "probe.h"
 
 enum { kBuffer = 0x40000, kMost = 2048 };
 
 struct edu {
     int fd;
-    unsigned char volatile *bar;
+    unsigned char volatile* bar;
 };
 
 static uint64_t g;
 
-static struct edu edu_of(int group, char const *bdf)
+static struct edu edu_of(int group, char const* bdf)
 {
     struct edu edu = {open_device(group, bdf), NULL};
     uint16_t command = 0;
@@ -26,39 +27,49 @@ static struct edu edu_of(int group, char const *bdf)
 
 static void close_edu(struct edu edu)
 {
-    munmap((void *)(uintptr_t)edu.bar, 65536);
+    munmap((void*)(uintptr_t)edu.bar, 65536);
     close(edu.fd);
 }
 
-static void transfer(struct edu edu, uint64_t source, uint64_t destination, uint64_t count, uint64_t direction)
+static void transfer(struct edu edu, uint64_t source, uint64_t destination, uint64_t count,
+                     uint64_t direction)
 {
-    *(uint64_t volatile *)(edu.bar + 0x80) = source;
-    *(uint64_t volatile *)(edu.bar + 0x88) = destination;
-    *(uint64_t volatile *)(edu.bar + 0x90) = count;
-    *(uint64_t volatile *)(edu.bar + 0x98) = 1 | direction;
-    while ((*(uint64_t volatile *)(edu.bar + 0x98) & 1) != 0) usleep(1000);
+    *(uint64_t volatile*)(edu.bar + 0x80) = source;
+    *(uint64_t volatile*)(edu.bar + 0x88) = destination;
+    *(uint64_t volatile*)(edu.bar + 0x90) = count;
+    *(uint64_t volatile*)(edu.bar + 0x98) = 1 | direction;
+    while ((*(uint64_t volatile*)(edu.bar + 0x98) & 1) != 0) usleep(1000);
 }
 
-static void device_reads(struct edu edu, uint64_t iova, uint64_t count) { transfer(edu, iova, kBuffer, count, 0); }
-static void device_writes(struct edu edu, uint64_t iova, uint64_t count) { transfer(edu, kBuffer, iova, count, 2); }
+static void device_reads(struct edu edu, uint64_t iova, uint64_t count)
+{
+    transfer(edu, iova, kBuffer, count, 0);
+}
+static void device_writes(struct edu edu, uint64_t iova, uint64_t count)
+{
+    transfer(edu, kBuffer, iova, count, 2);
+}
 
-/* --- what arrived ------------------------------------------------------------------------------------------------- */
+/* --- what arrived
+ * -------------------------------------------------------------------------------------------------
+ */
 
-static void fill(unsigned char *at, uint64_t size, unsigned seed)
+static void fill(unsigned char* at, uint64_t size, unsigned seed)
 {
     for (uint64_t i = 0; i < size; ++i) at[i] = (unsigned char)(i * 7 + i / 256 + seed);
 }
 
-static bool all(unsigned char const *seen, uint64_t size, unsigned char value)
+static bool all(unsigned char const* seen, uint64_t size, unsigned char value)
 {
     for (uint64_t i = 0; i < size; ++i)
         if (seen[i] != value) return false;
     return true;
 }
 
-/* What 16 bytes are: what was sent, what had been there before, nothing (a read that does not translate: QEMU's devices
- * see 0, PCI says 0xff), or anything else. */
-static char const *sort(unsigned char const *seen, unsigned char const *sent, unsigned char before, uint64_t size)
+/* What 16 bytes are: what was sent, what had been there before, nothing (a read that does not
+ * translate: QEMU's devices see 0, PCI says 0xff), or anything else. */
+static char const* sort(unsigned char const* seen, unsigned char const* sent, unsigned char before,
+                        uint64_t size)
 {
     if (memcmp(seen, sent, size) == 0) return "data";
     if (all(seen, size, before)) return "untouched";
@@ -66,13 +77,15 @@ static char const *sort(unsigned char const *seen, unsigned char const *sent, un
 }
 
 /* Prints runs of one sort. */
-static void compare(char const *rules, char const *what, unsigned char const *seen, unsigned char const *sent, unsigned char before, uint64_t size)
+static void compare(char const* rules, char const* what, unsigned char const* seen,
+                    unsigned char const* sent, unsigned char before, uint64_t size)
 {
     enum { kPiece = 16 };
-    char const *last = "";
+    char const* last = "";
     printf("[%s] %s:", rules, what);
     for (uint64_t i = 0; i < size; i += kPiece) {
-        char const *const now = sort(seen + i, sent + i, before, size - i < kPiece ? size - i : kPiece);
+        char const* const now =
+            sort(seen + i, sent + i, before, size - i < kPiece ? size - i : kPiece);
         if (now != last) printf(" %s from %" PRIu64, now, i);
         last = now;
     }
@@ -92,8 +105,10 @@ static struct window window_of(int container)
     return window;
 }
 
-/* The device's buffer is 0x5a throughout; then it reads from iova; what it has then is compared with sent. */
-static void reads(char const *rules, char const *what, struct edu edu, struct window window, uint64_t iova, unsigned char const *sent, uint64_t size)
+/* The device's buffer is 0x5a throughout; then it reads from iova; what it has then is compared
+ * with sent. */
+static void reads(char const* rules, char const* what, struct edu edu, struct window window,
+                  uint64_t iova, unsigned char const* sent, uint64_t size)
 {
     memset(window.memory.base, 0x5a, kMost);
     device_reads(edu, window.iova, kMost);
@@ -103,8 +118,10 @@ static void reads(char const *rules, char const *what, struct edu edu, struct wi
     compare(rules, what, window.memory.base, sent, 0x5a, size);
 }
 
-/* The device's buffer is a pattern; it writes it to iova; memory at that place, 0xc3 throughout before, is compared. */
-static void writes(char const *rules, char const *what, struct edu edu, struct window window, uint64_t iova, unsigned char *memory, uint64_t size)
+/* The device's buffer is a pattern; it writes it to iova; memory at that place, 0xc3 throughout
+ * before, is compared. */
+static void writes(char const* rules, char const* what, struct edu edu, struct window window,
+                   uint64_t iova, unsigned char* memory, uint64_t size)
 {
     unsigned char sent[kMost];
     fill(sent, kMost, 99);
@@ -115,7 +132,9 @@ static void writes(char const *rules, char const *what, struct edu edu, struct w
     compare(rules, what, memory, sent, 0xc3, size);
 }
 
-/* --- the cases ---------------------------------------------------------------------------------------------------- */
+/* --- the cases
+ * ----------------------------------------------------------------------------------------------------
+ */
 
 static void rights(struct place place, struct edu edu, struct window window)
 {
@@ -141,20 +160,25 @@ static void borders(struct place place, struct edu edu, struct window window)
     struct memory const memory = touched("memory", 4 * g / page());
     fill(memory.base, memory.size, 2);
     map("X-16", place.container, kBoth, memory, g, kIova + g, 2 * g);
-    reads("X-16", "across pages", edu, window, kIova + 2 * g - 512, memory.base + 2 * g - 512, 1024);
-    writes("X-16", "across pages", edu, window, kIova + 2 * g - 512, memory.base + 2 * g - 512, 1024);
+    reads("X-16", "across pages", edu, window, kIova + 2 * g - 512, memory.base + 2 * g - 512,
+          1024);
+    writes("X-16", "across pages", edu, window, kIova + 2 * g - 512, memory.base + 2 * g - 512,
+           1024);
     fill(memory.base, memory.size, 2);
     reads("X-16", "into a mapping", edu, window, kIova + g - 512, memory.base + g - 512, 1024);
     writes("X-16", "into a mapping", edu, window, kIova + g - 512, memory.base + g - 512, 1024);
     fill(memory.base, memory.size, 2);
-    reads("X-16", "out of a mapping", edu, window, kIova + 3 * g - 512, memory.base + 3 * g - 512, 1024);
-    writes("X-16", "out of a mapping", edu, window, kIova + 3 * g - 512, memory.base + 3 * g - 512, 1024);
+    reads("X-16", "out of a mapping", edu, window, kIova + 3 * g - 512, memory.base + 3 * g - 512,
+          1024);
+    writes("X-16", "out of a mapping", edu, window, kIova + 3 * g - 512, memory.base + 3 * g - 512,
+           1024);
     fill(memory.base, memory.size, 2);
     reads("X-16", "a byte", edu, window, kIova + g + 1, memory.base + g + 1, 1);
     reads("X-16", "17 bytes", edu, window, kIova + g + 3, memory.base + g + 3, 17);
     reads("X-16", "2048 bytes", edu, window, kIova + g, memory.base + g, 2048);
     unmap_all(place.container);
-    need(map_dma(place.container, kBoth, vaddr_of(window.memory, 0), window.iova, g) == 0, "MAP_DMA");
+    need(map_dma(place.container, kBoth, vaddr_of(window.memory, 0), window.iova, g) == 0,
+         "MAP_DMA");
     release(memory);
 }
 
@@ -187,18 +211,24 @@ static void changes(struct place place, struct edu edu, struct window window)
     reads("X-16", "after the unmap", edu, window, kIova, before, 256);
 }
 
-/* What read-only mappings of memory show that the CPU writes to later: on 6.1 an untouched page is the zero page (3.3). */
+/* What read-only mappings of memory show that the CPU writes to later: on 6.1 an untouched page is
+ * the zero page (3.3). */
 static void later(struct place place, struct edu edu, struct window window)
 {
     heading("memory that is written later");
-    static char const *const names[] = {"untouched anonymous", "untouched private file", "untouched shared file", "untouched shared anonymous"};
+    static char const* const names[] = {"untouched anonymous", "untouched private file",
+                                        "untouched shared file", "untouched shared anonymous"};
     for (int i = 0; i < 4; ++i) {
         int const fd = memfd(g / page());
         struct memory memory;
         if (i == 0) memory = untouched("memory", g / page());
-        if (i == 1) memory = memory_of("memory", g / page(), PROT_READ | PROT_WRITE, MAP_PRIVATE, fd);
-        if (i == 2) memory = memory_of("memory", g / page(), PROT_READ | PROT_WRITE, MAP_SHARED, fd);
-        if (i == 3) memory = memory_of("memory", g / page(), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1);
+        if (i == 1)
+            memory = memory_of("memory", g / page(), PROT_READ | PROT_WRITE, MAP_PRIVATE, fd);
+        if (i == 2)
+            memory = memory_of("memory", g / page(), PROT_READ | PROT_WRITE, MAP_SHARED, fd);
+        if (i == 3)
+            memory = memory_of("memory", g / page(), PROT_READ | PROT_WRITE,
+                               MAP_SHARED | MAP_ANONYMOUS, -1);
         close(fd);
         for (uint32_t flags = 1; flags <= 3; flags += 2) {
             map("3.3", place.container, flags, memory, 0, kIova, g);
@@ -260,8 +290,10 @@ static void places(struct place place, struct edu edu, struct window window)
         fill(memory.base, memory.size, 7);
     }
     unmap("U-5", place.container, kAll, 0, 0);
-    need(map_dma(place.container, kBoth, vaddr_of(window.memory, 0), window.iova, g) == 0, "MAP_DMA");
-    for (unsigned i = 0; i < places; ++i) reads("X-16", "after the unmap", edu, window, at[i], memory.base, 256);
+    need(map_dma(place.container, kBoth, vaddr_of(window.memory, 0), window.iova, g) == 0,
+         "MAP_DMA");
+    for (unsigned i = 0; i < places; ++i)
+        reads("X-16", "after the unmap", edu, window, at[i], memory.base, 256);
     release(memory);
 }
 

@@ -1,6 +1,7 @@
-/* Groups, their files, device names and the orders in which everything may be closed: rules G-1 to G-16. */
-#include "probe.h"
+/* Groups, their files, device names and the orders in which everything may be closed: rules G-1 to
+ * G-16. */
 #include <sys/eventfd.h>
+#include "probe.h"
 
 static void opening(void)
 {
@@ -32,24 +33,27 @@ static void unknown(void)
     char byte = 0;
     check("G-2", read(group, &byte, 1), "read(group)");
     check("G-2", write(group, &byte, 1), "write(group)");
-    void *const view = mmap(NULL, page(), PROT_READ, MAP_SHARED, group, 0);
+    void* const view = mmap(NULL, page(), PROT_READ, MAP_SHARED, group, 0);
     check("G-2", view == MAP_FAILED ? -1 : 0, "mmap(group)");
     close(group);
 }
 
-static void status(int group, char const *state)
+static void status(int group, char const* state)
 {
     for (uint32_t argsz = 0; argsz <= 12; ++argsz) {
         struct vfio_group_status answer = {.argsz = argsz, .flags = 0xa5a5a5a5};
-        check("G-3", ioctl(group, VFIO_GROUP_GET_STATUS, &answer), "GET_STATUS(argsz %u) %s", argsz, state);
+        check("G-3", ioctl(group, VFIO_GROUP_GET_STATUS, &answer), "GET_STATUS(argsz %u) %s", argsz,
+              state);
         note("G-3", "argsz %x flags %x", answer.argsz, answer.flags);
     }
     struct vfio_group_status const good = {.argsz = sizeof good, .flags = 0};
-    char *const near = before_the_edge(7);
+    char* const near = before_the_edge(7);
     memcpy(near, &good, 7);
     check("G-3", ioctl(group, VFIO_GROUP_GET_STATUS, NULL), "GET_STATUS(NULL) %s", state);
-    check("G-3", ioctl(group, VFIO_GROUP_GET_STATUS, near), "GET_STATUS(7 bytes before the edge) %s", state);
-    check("G-3", ioctl(group, VFIO_GROUP_GET_STATUS, read_only_copy(&good, sizeof good)), "GET_STATUS(read-only) %s", state);
+    check("G-3", ioctl(group, VFIO_GROUP_GET_STATUS, near),
+          "GET_STATUS(7 bytes before the edge) %s", state);
+    check("G-3", ioctl(group, VFIO_GROUP_GET_STATUS, read_only_copy(&good, sizeof good)),
+          "GET_STATUS(read-only) %s", state);
 }
 
 static void statuses(void)
@@ -68,7 +72,10 @@ static void statuses(void)
     close(container);
 }
 
-static void set_to(int group, int fd, char const *what) { check("G-4", set_container(group, fd), "SET_CONTAINER(%s)", what); }
+static void set_to(int group, int fd, char const* what)
+{
+    check("G-4", set_container(group, fd), "SET_CONTAINER(%s)", what);
+}
 
 static void containers(void)
 {
@@ -81,7 +88,8 @@ static void containers(void)
     int const event = eventfd(0, EFD_CLOEXEC);
     int const path = open("/", O_PATH | O_CLOEXEC);
     check("G-4", ioctl(group, VFIO_GROUP_SET_CONTAINER, NULL), "SET_CONTAINER(NULL)");
-    check("G-4", ioctl(group, VFIO_GROUP_SET_CONTAINER, before_the_edge(3)), "SET_CONTAINER(3 bytes before the edge)");
+    check("G-4", ioctl(group, VFIO_GROUP_SET_CONTAINER, before_the_edge(3)),
+          "SET_CONTAINER(3 bytes before the edge)");
     set_to(group, -1, "-1");
     set_to(group, 4711, "not open");
     set_to(group, null, "/dev/null");
@@ -100,38 +108,41 @@ static void containers(void)
     check("G-7", ioctl(group, VFIO_GROUP_UNSET_CONTAINER), "UNSET_CONTAINER() twice");
     set_to(group, other, "another, after");
     set_to(other_group, other, "the same, second group");
-    close(null), close(event), close(path), close(container), close(other), close(group), close(other_group);
+    close(null), close(event), close(path), close(container), close(other), close(group),
+        close(other_group);
 }
 
-static int name(int group, char const *text, char const *state)
+static int name(int group, char const* text, char const* state)
 {
-    return check_fd("G-8 G-9", ioctl(group, VFIO_GROUP_GET_DEVICE_FD, text), "GET_DEVICE_FD(\"%s\") %s", text, state);
+    return check_fd("G-8 G-9", ioctl(group, VFIO_GROUP_GET_DEVICE_FD, text),
+                    "GET_DEVICE_FD(\"%s\") %s", text, state);
 }
 
-static void names(int group, char const *state)
+static void names(int group, char const* state)
 {
-    static char const *const bad[] = {"",
-                                      "nope",
-                                      "0000:00:04",
-                                      "0000:00:04.",
-                                      "00:04.0",
-                                      "0000:00:04.1",
-                                      "0000:00:05.0",
-                                      "0000:00:1f.7",
-                                      " 0000:00:04.0",
-                                      "0000:00:04.0x",
-                                      "0000:00:04.00",
-                                      "0000:00:04.0,",
-                                      "0000:00:04.0 foo",
-                                      "0000:00:04.0 vf_token=",
-                                      "0000:00:04.0 vf_token=nonsense",
-                                      "0000:00:04.0 vf_token=00000000-0000-0000-0000-000000000000",
-                                      "0000:00:04.0 foo=1 vf_token=00000000-0000-0000-0000-000000000000"};
+    static char const* const bad[] = {
+        "",
+        "nope",
+        "0000:00:04",
+        "0000:00:04.",
+        "00:04.0",
+        "0000:00:04.1",
+        "0000:00:05.0",
+        "0000:00:1f.7",
+        " 0000:00:04.0",
+        "0000:00:04.0x",
+        "0000:00:04.00",
+        "0000:00:04.0,",
+        "0000:00:04.0 foo",
+        "0000:00:04.0 vf_token=",
+        "0000:00:04.0 vf_token=nonsense",
+        "0000:00:04.0 vf_token=00000000-0000-0000-0000-000000000000",
+        "0000:00:04.0 foo=1 vf_token=00000000-0000-0000-0000-000000000000"};
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; ++i) {
         int const fd = name(group, bad[i], state);
         if (fd >= 0) close(fd);
     }
-    static char const *const maybe[] = {"0000:00:04.0", "0000:00:04.0 ", "0000:00:04.0  "};
+    static char const* const maybe[] = {"0000:00:04.0", "0000:00:04.0 ", "0000:00:04.0  "};
     for (size_t i = 0; i < sizeof maybe / sizeof maybe[0]; ++i) {
         int const fd = name(group, maybe[i], state);
         if (fd < 0) continue;
@@ -141,19 +152,22 @@ static void names(int group, char const *state)
     check("G-8", ioctl(group, VFIO_GROUP_GET_DEVICE_FD, NULL), "GET_DEVICE_FD(NULL) %s", state);
     check("G-8", ioctl(group, VFIO_GROUP_GET_DEVICE_FD, 8), "GET_DEVICE_FD(8) %s", state);
     memset(before_the_edge(64), 'x', 64);
-    check("G-8", ioctl(group, VFIO_GROUP_GET_DEVICE_FD, before_the_edge(64)), "GET_DEVICE_FD(no end before the edge) %s", state);
-    char *const whole = before_the_edge(2 * page());
+    check("G-8", ioctl(group, VFIO_GROUP_GET_DEVICE_FD, before_the_edge(64)),
+          "GET_DEVICE_FD(no end before the edge) %s", state);
+    char* const whole = before_the_edge(2 * page());
     memset(whole, 'x', 2 * page());
     whole[page()] = '\0';
-    check("G-8", ioctl(group, VFIO_GROUP_GET_DEVICE_FD, whole), "GET_DEVICE_FD(end behind a page) %s", state);
+    check("G-8", ioctl(group, VFIO_GROUP_GET_DEVICE_FD, whole),
+          "GET_DEVICE_FD(end behind a page) %s", state);
     whole[page() - 1] = '\0';
-    check("G-8", ioctl(group, VFIO_GROUP_GET_DEVICE_FD, whole), "GET_DEVICE_FD(end at the end of a page) %s", state);
+    check("G-8", ioctl(group, VFIO_GROUP_GET_DEVICE_FD, whole),
+          "GET_DEVICE_FD(end at the end of a page) %s", state);
     strcpy(before_the_edge(13), kFirst);
     int const fd = name(group, before_the_edge(13), state);
     if (fd >= 0) close(fd);
 }
 
-static void full_table(int group, char const *good)
+static void full_table(int group, char const* good)
 {
     int const next = dup(group);
     close(next);
@@ -178,22 +192,26 @@ static void devices(void)
     full_table(place.group, kFirst);
     int const one = name(place.group, kFirst, "first");
     int const two = name(place.group, kFirst, "second");
-    check("G-7", ioctl(place.group, VFIO_GROUP_UNSET_CONTAINER), "UNSET_CONTAINER() with two devices open");
+    check("G-7", ioctl(place.group, VFIO_GROUP_UNSET_CONTAINER),
+          "UNSET_CONTAINER() with two devices open");
     close(one);
-    check("G-7 G-10", ioctl(place.group, VFIO_GROUP_UNSET_CONTAINER), "UNSET_CONTAINER() with one device open");
+    check("G-7 G-10", ioctl(place.group, VFIO_GROUP_UNSET_CONTAINER),
+          "UNSET_CONTAINER() with one device open");
     struct vfio_device_info info = {.argsz = 16};
     check("G-10", ioctl(two, VFIO_DEVICE_GET_INFO, &info), "GET_INFO(device) of the second");
     int const copy = dup(two);
     close(two);
-    check("G-7", ioctl(place.group, VFIO_GROUP_UNSET_CONTAINER), "UNSET_CONTAINER() with a duplicate open");
+    check("G-7", ioctl(place.group, VFIO_GROUP_UNSET_CONTAINER),
+          "UNSET_CONTAINER() with a duplicate open");
     close(copy);
-    check("G-7", ioctl(place.group, VFIO_GROUP_UNSET_CONTAINER), "UNSET_CONTAINER() with none open");
+    check("G-7", ioctl(place.group, VFIO_GROUP_UNSET_CONTAINER),
+          "UNSET_CONTAINER() with none open");
     check("G-7", ioctl(place.group, VFIO_GROUP_UNSET_CONTAINER), "UNSET_CONTAINER() again");
     leave(place);
 }
 
 /* One of the six orders: c, g and d for container, group and device. */
-static void close_in_order(char const *order)
+static void close_in_order(char const* order)
 {
     struct place const place = settle(3);
     uint64_t const g = granule(place.container);
@@ -201,9 +219,10 @@ static void close_in_order(char const *order)
     int const device = open_device(place.group, kFirst);
     map("G-11", place.container, kBoth, memory, 0, kIova, 2 * g);
     note("G-12", "order %s: locked %ld", order, locked());
-    for (char const *step = order; *step != '\0'; ++step) {
+    for (char const* step = order; *step != '\0'; ++step) {
         close(*step == 'c' ? place.container : *step == 'g' ? place.group : device);
-        int const again = check_fd("G-12 G-13 G-14 G-16", try_group(kFirst), "open(group) after closing %c of %s", *step, order);
+        int const again = check_fd("G-12 G-13 G-14 G-16", try_group(kFirst),
+                                   "open(group) after closing %c of %s", *step, order);
         if (again >= 0) close(again);
         note("G-12 G-13 G-14 G-16", "locked %ld after closing %c of %s", locked(), *step, order);
     }
@@ -221,11 +240,13 @@ static void renewal(void)
     state("G-15", place.container);
     close(place.group);
     note("G-14 G-15", "locked %ld after the group", locked());
-    check("G-15 C-3", map_dma(place.container, kBoth, vaddr_of(memory, 0), kIova, g), "MAP_DMA() without a group");
+    check("G-15 C-3", map_dma(place.container, kBoth, vaddr_of(memory, 0), kIova, g),
+          "MAP_DMA() without a group");
     check("G-15", ioctl(place.container, VFIO_SET_IOMMU, 3ul), "SET_IOMMU(3) without a group");
     place.group = open_group(kFirst);
     check("G-15", set_container(place.group, place.container), "SET_CONTAINER()");
-    check("G-15 C-3", map_dma(place.container, kBoth, vaddr_of(memory, 0), kIova, g), "MAP_DMA() unset");
+    check("G-15 C-3", map_dma(place.container, kBoth, vaddr_of(memory, 0), kIova, g),
+          "MAP_DMA() unset");
     check("G-15", ioctl(place.container, VFIO_SET_IOMMU, 3ul), "SET_IOMMU(3)");
     state("G-15", place.container);
     map("G-15", place.container, kBoth, memory, 0, kIova, 2 * g);
@@ -250,8 +271,10 @@ static void orphan(void)
     close(copy);
     note("G-12", "locked %ld", locked());
     place.container = open_container();
-    check("G-12 G-4", set_container(place.group, place.container), "SET_CONTAINER() while in the lost one");
-    check("G-12 G-7", ioctl(place.group, VFIO_GROUP_UNSET_CONTAINER), "UNSET_CONTAINER() from the lost one");
+    check("G-12 G-4", set_container(place.group, place.container),
+          "SET_CONTAINER() while in the lost one");
+    check("G-12 G-7", ioctl(place.group, VFIO_GROUP_UNSET_CONTAINER),
+          "UNSET_CONTAINER() from the lost one");
     note("G-12", "locked %ld", locked());
     check("G-12 G-4", set_container(place.group, place.container), "SET_CONTAINER()");
     leave(place);
@@ -267,7 +290,7 @@ int main(void)
     containers();
     devices();
     heading("closing");
-    static char const *const orders[] = {"cgd", "cdg", "gcd", "gdc", "dcg", "dgc"};
+    static char const* const orders[] = {"cgd", "cdg", "gcd", "gdc", "dcg", "dgc"};
     for (int i = 0; i < 6; ++i) close_in_order(orders[i]);
     renewal();
     orphan();

@@ -1,4 +1,5 @@
-/* The limit on the number of mappings (K-3, I-14, and its place in 3.1): maps one page until no more are left. */
+/* The limit on the number of mappings (K-3, I-14, and its place in 3.1): maps one page until no
+ * more are left. */
 #include "probe.h"
 
 static uint64_t g;
@@ -8,7 +9,9 @@ static void exhaust(int container, struct memory memory)
     long const available = dma_available(container);
     note("K-3 I-14", "available %ld", available);
     long made = 0;
-    while (made < available + 2 && map_dma(container, kRead, vaddr_of(memory, 0), (uint64_t)(2 * made + 2) * g, g) == 0) ++made;
+    while (made < available + 2 &&
+           map_dma(container, kRead, vaddr_of(memory, 0), (uint64_t)(2 * made + 2) * g, g) == 0)
+        ++made;
     note("K-3 U-12", "made %ld of %ld", made, available);
     state("K-3 I-14", container);
 }
@@ -24,7 +27,7 @@ static void at_the_limit(int container, struct memory memory)
     map("3.1 M-1", container, kRead, memory, 0, 3 * g + 512, g);
     map("3.1 M-1", container, kRead, memory, 0, 3 * g, 0);
     map("3.1 M-1", container, 8, memory, 0, 3 * g, g);
-    struct memory const nothing = {"no memory", (unsigned char *)(uintptr_t)g, g};
+    struct memory const nothing = {"no memory", (unsigned char*)(uintptr_t)g, g};
     map("3.1 M-1", container, kRead, nothing, 0, 3 * g, g);
     unmap("U-11", container, VFIO_DMA_UNMAP_FLAG_VADDR, 2 * g, g);
     map("M-23", container, kVaddr, memory, 0, 2 * g, g);

@@ -3,7 +3,8 @@
 
 static uint64_t g;
 
-/* --- the order of the checks -------------------------------------------------------------------------------------- */
+/* --- the order of the checks
+ * -------------------------------------------------------------------------------------- */
 
 enum violation {
     kArgsz,
@@ -20,22 +21,27 @@ enum violation {
     kNoMemory,
     kViolations
 };
-static char const *const kViolationNames[kViolations] = {"argsz",          "unknown flag",   "size 0",         "iova wraps",
-                                                         "vaddr wraps",    "flags",          "unaligned iova", "unaligned vaddr",
-                                                         "unaligned size", "overlap",        "out of range",   "no memory"};
+static char const* const kViolationNames[kViolations] = {
+    "argsz",          "unknown flag", "size 0",         "iova wraps",
+    "vaddr wraps",    "flags",        "unaligned iova", "unaligned vaddr",
+    "unaligned size", "overlap",      "out of range",   "no memory"};
 
-/* A mapping that is there lies at the end of the first range, so that a request can overlap it and leave the range. */
+/* A mapping that is there lies at the end of the first range, so that a request can overlap it and
+ * leave the range. */
 static uint64_t top_of_first_range;
 
 static struct vfio_iommu_type1_dma_map violate(struct memory memory, unsigned set)
 {
     bool const overlap = set >> kOverlap & 1;
     bool const outside = set >> kOutOfRange & 1;
-    struct vfio_iommu_type1_dma_map request = {.argsz = set >> kArgsz & 1 ? 31 : sizeof request,
-                                               .flags = kBoth,
-                                               .vaddr = vaddr_of(memory, set >> kNoMemory & 1 ? 2 * g : 0),
-                                               .iova = overlap ? top_of_first_range : outside ? top_of_first_range + g : kIova,
-                                               .size = overlap && outside ? 2 * g : g};
+    struct vfio_iommu_type1_dma_map request = {
+        .argsz = set >> kArgsz & 1 ? 31 : sizeof request,
+        .flags = kBoth,
+        .vaddr = vaddr_of(memory, set >> kNoMemory & 1 ? 2 * g : 0),
+        .iova = overlap   ? top_of_first_range
+                : outside ? top_of_first_range + g
+                          : kIova,
+        .size = overlap && outside ? 2 * g : g};
     if (set >> kUnknownFlag & 1) request.flags |= 8;
     if (set >> kFlags & 1) request.flags |= VFIO_DMA_MAP_FLAG_VADDR;
     if (set >> kIovaWraps & 1) request.size = -request.iova + g;
@@ -50,7 +56,7 @@ static struct vfio_iommu_type1_dma_map violate(struct memory memory, unsigned se
     return request;
 }
 
-static char const *violating(int container, struct memory memory, unsigned set)
+static char const* violating(int container, struct memory memory, unsigned set)
 {
     struct vfio_iommu_type1_dma_map request = violate(memory, set);
     if (ioctl(container, VFIO_IOMMU_MAP_DMA, &request) != 0) return strerrorname_np(errno);
@@ -81,7 +87,9 @@ static void order(unsigned long type)
     leave(place);
 }
 
-/* --- the structure ------------------------------------------------------------------------------------------------ */
+/* --- the structure
+ * ------------------------------------------------------------------------------------------------
+ */
 
 static void structure(void)
 {
@@ -90,19 +98,26 @@ static void structure(void)
     struct memory const memory = touched("memory", 2 * g / page());
     check("3.1", ioctl(place.container, VFIO_IOMMU_MAP_DMA, NULL), "MAP_DMA(NULL)");
     check("3.1", ioctl(place.container, VFIO_IOMMU_MAP_DMA, ~0ul), "MAP_DMA(-1)");
-    struct vfio_iommu_type1_dma_map request = {.argsz = 32, .flags = kBoth, .vaddr = vaddr_of(memory, 0), .iova = kIova, .size = g};
+    struct vfio_iommu_type1_dma_map request = {
+        .argsz = 32, .flags = kBoth, .vaddr = vaddr_of(memory, 0), .iova = kIova, .size = g};
     uint32_t const near[] = {0, 4, 8, 31};
     for (int i = 0; i < 4; ++i) {
         memcpy(before_the_edge(near[i]), &request, near[i]);
-        check("3.1", ioctl(place.container, VFIO_IOMMU_MAP_DMA, before_the_edge(near[i])), "MAP_DMA(%u bytes before the edge)", near[i]);
+        check("3.1", ioctl(place.container, VFIO_IOMMU_MAP_DMA, before_the_edge(near[i])),
+              "MAP_DMA(%u bytes before the edge)", near[i]);
     }
-    check("M-2", ioctl(place.container, VFIO_IOMMU_MAP_DMA, read_only_copy(&request, sizeof request)), "MAP_DMA(read-only)");
+    check("M-2",
+          ioctl(place.container, VFIO_IOMMU_MAP_DMA, read_only_copy(&request, sizeof request)),
+          "MAP_DMA(read-only)");
     unmap("M-2", place.container, 0, kIova, g);
-    uint32_t const sizes[] = {0, 1, 8, 16, 24, 31, 32, 33, 40, 4096, 0x7fffffff, 0x80000000, 0xffffffff};
+    uint32_t const sizes[] = {0,  1,  8,    16,         24,         31,        32,
+                              33, 40, 4096, 0x7fffffff, 0x80000000, 0xffffffff};
     for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; ++i) {
         request.argsz = sizes[i];
-        check("3.1", ioctl(place.container, VFIO_IOMMU_MAP_DMA, &request), "MAP_DMA(argsz %x)", sizes[i]);
-        note("M-2", "%x %x %llx %llx", request.argsz, request.flags, (unsigned long long)request.iova, (unsigned long long)request.size);
+        check("3.1", ioctl(place.container, VFIO_IOMMU_MAP_DMA, &request), "MAP_DMA(argsz %x)",
+              sizes[i]);
+        note("M-2", "%x %x %llx %llx", request.argsz, request.flags,
+             (unsigned long long)request.iova, (unsigned long long)request.size);
         unmap_all(place.container);
     }
     for (uint32_t flags = 0; flags < 17; ++flags) {
@@ -116,7 +131,8 @@ static void structure(void)
     release(memory);
 }
 
-/* --- alignment, wrap, overlap, ranges ----------------------------------------------------------------------------- */
+/* --- alignment, wrap, overlap, ranges
+ * ----------------------------------------------------------------------------- */
 
 static void alignment(int container, struct memory memory)
 {
@@ -146,15 +162,15 @@ static void wraps(int container, struct memory memory)
     map("3.1", container, kBoth, memory, 0, ~0ull, 2);
     map("3.1", container, kBoth, memory, 0, 1, ~0ull);
     map("3.1", container, kBoth, memory, 0, g, -g + 1);
-    struct memory const top = {"top of memory", (unsigned char *)-g, g};
+    struct memory const top = {"top of memory", (unsigned char*)-g, g};
     map("3.1 M-5", container, kBoth, top, 0, kIova, g);
     map("3.1", container, kBoth, top, 0, kIova, 2 * g);
     map("3.1", container, kBoth, top, 512, kIova, g);
-    struct memory const kernel = {"kernel memory", (unsigned char *)0xffff880000000000, g};
+    struct memory const kernel = {"kernel memory", (unsigned char*)0xffff880000000000, g};
     map("M-5", container, kRead, kernel, 0, kIova, g);
     struct memory const null = {"null", NULL, g};
     map("M-5", container, kRead, null, 0, kIova, g);
-    struct memory const middle = {"not canonical", (unsigned char *)0x4000000000000000, g};
+    struct memory const middle = {"not canonical", (unsigned char*)0x4000000000000000, g};
     map("M-5", container, kRead, middle, 0, kIova, g);
 }
 
@@ -213,23 +229,30 @@ static void requests(void)
     release(memory);
 }
 
-/* --- memory of every kind ----------------------------------------------------------------------------------------- */
+/* --- memory of every kind
+ * ----------------------------------------------------------------------------------------- */
 
 /* One kind, alone and with good memory around it, mapped with each right. */
-static void kind(int container, struct kind const *kind, struct memory area)
+static void kind(int container, struct kind const* kind, struct memory area)
 {
     static struct {
-        char const *name;
+        char const* name;
         uint64_t first;
         uint64_t pages;
-    } const shapes[] = {{"alone", 1, 2}, {"its first page", 1, 1}, {"with its neighbours", 0, 4}, {"behind good", 0, 2}, {"before good", 2, 2}};
+    } const shapes[] = {{"alone", 1, 2},
+                        {"its first page", 1, 1},
+                        {"with its neighbours", 0, 4},
+                        {"behind good", 0, 2},
+                        {"before good", 2, 2}};
     for (uint32_t flags = 1; flags <= 3; ++flags)
         for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; ++i) {
             lay_touched(area.base, area.size);
             kind->lay(area.base + page(), 2 * page());
             long const before = locked();
-            int const result = map_dma(container, flags, vaddr_of(area, shapes[i].first * page()), kIova, shapes[i].pages * page());
-            check("3.3 M-10 M-12", result, "MAP_DMA(flags %x, %s, %s)", flags, kind->name, shapes[i].name);
+            int const result = map_dma(container, flags, vaddr_of(area, shapes[i].first * page()),
+                                       kIova, shapes[i].pages * page());
+            check("3.3 M-10 M-12", result, "MAP_DMA(flags %x, %s, %s)", flags, kind->name,
+                  shapes[i].name);
             note("3.3 P-8 P-9", "locked %ld", locked() - before);
             uint64_t size = 0;
             check("3.3", unmap_dma(container, kAll, 0, &size), "UNMAP_DMA(flags 2)");
@@ -260,14 +283,15 @@ static _Alignas(65536) unsigned char initialised[65536] = {1};
 static _Alignas(65536) unsigned char zeroed[65536];
 static _Alignas(65536) unsigned char const constant[65536] = {1};
 
-static void known(int container, char const *name, void const *at)
+static void known(int container, char const* name, void const* at)
 {
-    struct memory const memory = {name, (unsigned char *)((uintptr_t)at & ~(page() - 1)), page()};
+    struct memory const memory = {name, (unsigned char*)((uintptr_t)at & ~(page() - 1)), page()};
     for (uint32_t flags = 1; flags <= 3; ++flags) {
         long const before = locked();
         map_dma(container, flags, vaddr_of(memory, 0), kIova, page());
         unmap_all(container);
-        check("3.3", map_dma(container, flags, vaddr_of(memory, 0), kIova, page()), "MAP_DMA(flags %x, %s)", flags, name);
+        check("3.3", map_dma(container, flags, vaddr_of(memory, 0), kIova, page()),
+              "MAP_DMA(flags %x, %s)", flags, name);
         note("3.3", "locked %ld", locked() - before);
         unmap_all(container);
     }
@@ -279,20 +303,21 @@ static void own_memory(void)
     heading("the program's own memory");
     struct place const place = settle(3);
     unsigned char on_the_stack[64] = {1};
-    unsigned char *const allocated = malloc(4 * 65536);
+    unsigned char* const allocated = malloc(4 * 65536);
     need(allocated != NULL, "malloc");
     memset(allocated, 1, 4 * 65536);
     known(place.container, "initialised data", initialised);
     known(place.container, "zeroed data", zeroed);
     known(place.container, "constant data", constant);
-    known(place.container, "text", (void const *)(uintptr_t)&finish);
+    known(place.container, "text", (void const*)(uintptr_t)&finish);
     known(place.container, "stack", on_the_stack);
     known(place.container, "allocated", allocated + 65536);
     free(allocated);
     leave(place);
 }
 
-/* --- larger mappings and failures inside them --------------------------------------------------------------------- */
+/* --- larger mappings and failures inside them
+ * --------------------------------------------------------------------- */
 
 static void holes(void)
 {
@@ -304,7 +329,8 @@ static void holes(void)
         for (uint32_t flags = 1; flags <= 3; flags += 2) {
             struct memory const memory = untouched("memory", pages);
             need(munmap(memory.base + at[i] * page(), page()) == 0, "munmap");
-            check("M-6 M-7 M-12 M-13", map_dma(place.container, flags, vaddr_of(memory, 0), kIova, memory.size),
+            check("M-6 M-7 M-12 M-13",
+                  map_dma(place.container, flags, vaddr_of(memory, 0), kIova, memory.size),
                   "MAP_DMA(flags %x, hole at %" PRIu64 ")", flags, at[i]);
             state("M-12", place.container);
             if (at[i] > 0) map("M-12", place.container, kBoth, memory, 0, kIova, at[i] * page());

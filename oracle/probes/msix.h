@@ -1,4 +1,5 @@
-/* MSI-X as vfio-pci has it: vectors that come and go, and a table that is out of reach. Rules V-11, V-17, V-18, V-21, V-23. */
+/* MSI-X as vfio-pci has it: vectors that come and go, and a table that is out of reach. Rules V-11,
+ * V-17, V-18, V-21, V-23. */
 #ifndef PINFOLD_ORACLE_MSIX_H
 #define PINFOLD_ORACLE_MSIX_H
 #include "device.h"
@@ -71,7 +72,8 @@ static inline void table(int device)
     check("V-17", pread(device, &value, 4, region_at(bar, offset)), "pread(table)");
     note("V-17", "%x", value);
     uint64_t const start = offset & ~(page() - 1);
-    void *const view = mmap(NULL, page(), PROT_READ | PROT_WRITE, MAP_SHARED, device, region_at(bar, start));
+    void* const view =
+        mmap(NULL, page(), PROT_READ | PROT_WRITE, MAP_SHARED, device, region_at(bar, start));
     check("V-18", view == MAP_FAILED ? -1 : 0, "mmap(table)");
     if (view != MAP_FAILED) munmap(view, page());
 }

@@ -3,7 +3,7 @@
 
 static uint64_t g;
 
-static void info(char const *rules, int container)
+static void info(char const* rules, int container)
 {
     struct vfio_iommu_type1_info head = {.argsz = 16};
     int const result = ioctl(container, VFIO_IOMMU_GET_INFO, &head);
@@ -11,12 +11,20 @@ static void info(char const *rules, int container)
     if (result != 0) return;
     struct iova_range list[16];
     unsigned const count = iova_ranges(container, list, 16);
-    note(rules, "page sizes %llx, available %ld, locked %ld", (unsigned long long)head.iova_pgsizes, dma_available(container), locked());
-    for (unsigned i = 0; i < count; ++i) note(rules, "range %" PRIx64 " to %" PRIx64, list[i].start, list[i].last);
+    note(rules, "page sizes %llx, available %ld, locked %ld", (unsigned long long)head.iova_pgsizes,
+         dma_available(container), locked());
+    for (unsigned i = 0; i < count; ++i)
+        note(rules, "range %" PRIx64 " to %" PRIx64, list[i].start, list[i].last);
 }
 
-static void join(char const *rules, int group, int container, char const *what) { check(rules, set_container(group, container), "SET_CONTAINER(%s)", what); }
-static void part(char const *rules, int group, char const *what) { check(rules, ioctl(group, VFIO_GROUP_UNSET_CONTAINER), "UNSET_CONTAINER(%s)", what); }
+static void join(char const* rules, int group, int container, char const* what)
+{
+    check(rules, set_container(group, container), "SET_CONTAINER(%s)", what);
+}
+static void part(char const* rules, int group, char const* what)
+{
+    check(rules, ioctl(group, VFIO_GROUP_UNSET_CONTAINER), "UNSET_CONTAINER(%s)", what);
+}
 
 /* Both groups first, then the back end. */
 static void before_the_backend(unsigned long type)
@@ -51,7 +59,8 @@ static void before_the_backend(unsigned long type)
 /* A group joins what is mapped already: the mappings stay, in every order of going. */
 static void on_a_live_container(unsigned long type, bool first_leaves)
 {
-    printf("== a second group on a live container, type %lu, the %s leaves first\n", type, first_leaves ? "first" : "second");
+    printf("== a second group on a live container, type %lu, the %s leaves first\n", type,
+           first_leaves ? "first" : "second");
     struct place const place = settle(type);
     int const second = open_group(kSecond);
     struct memory const memory = touched("memory", 8 * g / page());
@@ -63,9 +72,12 @@ static void on_a_live_container(unsigned long type, bool first_leaves)
     join("6.2", second, place.container, "second, twice");
     info("G-17 A-2 P-6", place.container);
     map("A-2", place.container, kBoth, memory, 0, kIova + 8 * g, 4 * g);
-    int const one = check_fd("G-8", ioctl(place.group, VFIO_GROUP_GET_DEVICE_FD, kFirst), "GET_DEVICE_FD(first)");
-    int const two = check_fd("G-8", ioctl(second, VFIO_GROUP_GET_DEVICE_FD, kSecond), "GET_DEVICE_FD(second)");
-    check_fd("G-8", ioctl(second, VFIO_GROUP_GET_DEVICE_FD, kFirst), "GET_DEVICE_FD(first's device of the second)");
+    int const one = check_fd("G-8", ioctl(place.group, VFIO_GROUP_GET_DEVICE_FD, kFirst),
+                             "GET_DEVICE_FD(first)");
+    int const two =
+        check_fd("G-8", ioctl(second, VFIO_GROUP_GET_DEVICE_FD, kSecond), "GET_DEVICE_FD(second)");
+    check_fd("G-8", ioctl(second, VFIO_GROUP_GET_DEVICE_FD, kFirst),
+             "GET_DEVICE_FD(first's device of the second)");
     part("G-7", place.group, "first, device open");
     part("G-7", second, "second, device open");
     close(one), close(two);
@@ -93,7 +105,12 @@ static void dirty_bits(struct place place)
     struct {
         struct vfio_iommu_type1_dirty_bitmap head;
         uint64_t iova, size, pgsize, bitmap_size, data;
-    } query = {.head = {.argsz = sizeof query, .flags = 4}, .iova = kIova, .size = 8 * g, .pgsize = g, .bitmap_size = 8, .data = (uintptr_t)&bits};
+    } query = {.head = {.argsz = sizeof query, .flags = 4},
+               .iova = kIova,
+               .size = 8 * g,
+               .pgsize = g,
+               .bitmap_size = 8,
+               .data = (uintptr_t)&bits};
     check("A-14 B-5", ioctl(place.container, VFIO_IOMMU_DIRTY_PAGES, &query), "DIRTY_PAGES(get)");
     note("A-14 B-5", "%" PRIx64, bits);
 }
@@ -119,7 +136,8 @@ static void dirty_and_leaving(void)
     map("B-8", place.container, kRead, memory, 0, kIova + 5 * g, 2 * g);
     dirty_bits(place);
     part("G-15", second, "second");
-    check("G-15 C-3", ioctl(place.container, VFIO_IOMMU_DIRTY_PAGES, &start), "DIRTY_PAGES(start) without a group");
+    check("G-15 C-3", ioctl(place.container, VFIO_IOMMU_DIRTY_PAGES, &start),
+          "DIRTY_PAGES(start) without a group");
     join("G-4", second, place.container, "second");
     check("C-8", ioctl(place.container, VFIO_SET_IOMMU, 3ul), "SET_IOMMU(3)");
     dirty_bits(place);
@@ -164,14 +182,14 @@ static void between_containers(void)
 static void close_orders(void)
 {
     heading("closing two groups and a container");
-    static char const *const orders[] = {"c12", "c21", "1c2", "2c1", "12c", "21c"};
+    static char const* const orders[] = {"c12", "c21", "1c2", "2c1", "12c", "21c"};
     for (int i = 0; i < 6; ++i) {
         struct place const place = settle(3);
         int const second = open_group(kSecond);
         struct memory const memory = touched("memory", 2 * g / page());
         need(set_container(second, place.container) == 0, "SET_CONTAINER");
         map("G-16", place.container, kBoth, memory, 0, kIova, 2 * g);
-        for (char const *step = orders[i]; *step != '\0'; ++step) {
+        for (char const* step = orders[i]; *step != '\0'; ++step) {
             close(*step == 'c' ? place.container : *step == '1' ? place.group : second);
             note("G-12 G-14 G-16", "locked %ld after %c of %s", locked(), *step, orders[i]);
         }
@@ -188,10 +206,13 @@ static void many(void)
     struct memory const memory = touched("memory", 600);
     struct iova_range list[16];
     unsigned const count = iova_ranges(place.container, list, 16);
-    for (uint64_t i = 1; i <= 24; ++i) map("A-6", place.container, (uint32_t)(1 + i % 3), memory, 0, kIova + 700 * i * page(), i * 25 * page());
+    for (uint64_t i = 1; i <= 24; ++i)
+        map("A-6", place.container, (uint32_t)(1 + i % 3), memory, 0, kIova + 700 * i * page(),
+            i * 25 * page());
     for (unsigned i = 0; i < count; ++i) {
         map("A-6", place.container, kBoth, memory, 0, list[i].start, g);
-        if (list[i].last != ~0ull) map("A-6", place.container, kBoth, memory, 0, list[i].last + 1 - g, g);
+        if (list[i].last != ~0ull)
+            map("A-6", place.container, kBoth, memory, 0, list[i].last + 1 - g, g);
     }
     join("A-6 G-17", second, place.container, "second");
     info("A-6", place.container);

@@ -1,5 +1,5 @@
-/* What the parameters of vfio_iommu_type1 change (rules K-1 to K-3, C-12): each run has another one set. What the IOMMU is
- * told is compared too. */
+/* What the parameters of vfio_iommu_type1 change (rules K-1 to K-3, C-12): each run has another one
+ * set. What the IOMMU is told is compared too. */
 // oracle: run
 // oracle: run [allow_unsafe_interrupts=0]
 // oracle: run [disable_hugepages=1]
@@ -8,12 +8,14 @@
 // oracle: trace
 #include "probe.h"
 
-/* Two containers side by side, as far as they come: each back end has taken the parameters for itself. */
-static void enter(char const *bdf, unsigned long type)
+/* Two containers side by side, as far as they come: each back end has taken the parameters for
+ * itself. */
+static void enter(char const* bdf, unsigned long type)
 {
     struct place const place = {open_container(), open_group(bdf)};
     need(set_container(place.group, place.container) == 0, "SET_CONTAINER");
-    bool const entered = check("K-1 6.2 C-13", ioctl(place.container, VFIO_SET_IOMMU, type), "SET_IOMMU(%lu)", type) == 0;
+    bool const entered = check("K-1 6.2 C-13", ioctl(place.container, VFIO_SET_IOMMU, type),
+                               "SET_IOMMU(%lu)", type) == 0;
     check("A-7 A-5", ioctl(place.container, VFIO_SET_IOMMU, type), "SET_IOMMU(%lu) again", type);
     if (entered) {
         uint64_t const g = granule(place.container);

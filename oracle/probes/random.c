@@ -1,19 +1,23 @@
-/* Random streams. A stream is a seed and is cut into blocks of about 1000 operations; a block starts from nothing, so that
- * it can be run alone. What a block does depends on seed and number only, never on outcomes: a difference stays where
- * it is. About half of the arguments are bad.
+/* Random streams. A stream is a seed and is cut into blocks of about 1000 operations; a block
+ * starts from nothing, so that it can be run alone. What a block does depends on seed and number
+ * only, never on outcomes: a difference stays where it is. About half of the arguments are bad.
  *
  * Left out, because the kernel's own answer is an accident or depends on what nobody sees:
  * - MAP_DMA and UNMAP_DMA that end at 2^64 - 1 (M-24 to M-28): run() answers "left out";
  * - domains without a page size in common (T-4): no machine here has such;
- * - DMA while a BAR may be mapped: the device would write to itself; two blocks of three have no BARs;
+ * - DMA while a BAR may be mapped: the device would write to itself; two blocks of three have no
+ * BARs;
  * - DMA beyond the last IOVA: QEMU's AMD-Vi looks at the lower 48 bits only;
  * - memory so large that huge pages, memory pressure or time would matter;
- * - a bitmap of 256M: whether it ends beyond the user's half depends on where the stack happened to be put. */
+ * - a bitmap of 256M: whether it ends beyond the user's half depends on where the stack happened to
+ * be put. */
 #include "operations.h"
 
 enum { kBlock = 1000, kLine = 200, kBelieved = 64 };
 
-/* --- chance ------------------------------------------------------------------------------------------------------- */
+/* --- chance
+ * -------------------------------------------------------------------------------------------------------
+ */
 
 static uint64_t chance_state;
 
@@ -28,10 +32,12 @@ static uint64_t next(void)
 
 static unsigned below(unsigned count) { return (unsigned)(next() >> 33) % count; }
 static bool one_in(unsigned count) { return below(count) == 0; }
-static unsigned of(unsigned const *list, size_t count) { return list[below((unsigned)count)]; }
-#define OF(...) of((unsigned const[]){__VA_ARGS__}, sizeof((unsigned const[]){__VA_ARGS__}) / sizeof(unsigned))
+static unsigned of(unsigned const* list, size_t count) { return list[below((unsigned)count)]; }
+#define OF(...) \
+    of((unsigned const[]){__VA_ARGS__}, sizeof((unsigned const[]){__VA_ARGS__}) / sizeof(unsigned))
 
-/* --- what is believed --------------------------------------------------------------------------------------------- */
+/* --- what is believed
+ * --------------------------------------------------------------------------------------------- */
 
 /* A mapping that was asked for with good arguments; whether it is there nobody has looked. */
 struct believed {
@@ -41,7 +47,7 @@ struct believed {
     unsigned container;
 };
 
-static char const *const kAnchors[] = {"low", "hole", "next", "four", "top", "zero", "max"};
+static char const* const kAnchors[] = {"low", "hole", "next", "four", "top", "zero", "max"};
 static struct believed believed[kBelieved];
 static unsigned believed_count;
 
@@ -62,12 +68,14 @@ static struct believed some_place(void)
     return (struct believed){anchor, page, count, one_in(8)};
 }
 
-/* --- the list ----------------------------------------------------------------------------------------------------- */
+/* --- the list
+ * -----------------------------------------------------------------------------------------------------
+ */
 
 static char lines[kBlock + 64][kLine];
 static unsigned line_count;
 
-__attribute__((format(printf, 1, 2))) static void emit(char const *format, ...)
+__attribute__((format(printf, 1, 2))) static void emit(char const* format, ...)
 {
     char text[kLine - 8];
     va_list arguments;
@@ -83,7 +91,7 @@ static int odd(bool bad) { return bad && one_in(3) ? (int)OF(1, 8, 512, 2048, 40
 
 static unsigned where(bool bad) { return bad && one_in(6) ? OF(1, 2, 3) : 0; }
 
-static void size_text(char *text, size_t room, struct believed place, bool bad)
+static void size_text(char* text, size_t room, struct believed place, bool bad)
 {
     unsigned const way = bad ? below(12) : 11;
     if (way == 0)
@@ -98,8 +106,8 @@ static void size_text(char *text, size_t room, struct believed place, bool bad)
         snprintf(text, room, "zero:%u:%d", place.count, odd(bad));
 }
 
-/* Below, what is drawn gets a name before it is used: C leaves the order in which arguments are evaluated to the compiler, and
- * those of different machines differ. */
+/* Below, what is drawn gets a name before it is used: C leaves the order in which arguments are
+ * evaluated to the compiler, and those of different machines differ. */
 static void generate_map(void)
 {
     bool const bad = one_in(3);
@@ -110,24 +118,30 @@ static void generate_map(void)
     unsigned const first = below(kAreaPages - (place.count < 20 ? place.count : 20));
     snprintf(vaddr, sizeof vaddr, "area:%u:%d", first, odd(bad));
     if (bad && one_in(8)) snprintf(vaddr, sizeof vaddr, "%s", one_in(2) ? "max:-1:0" : "zero:1:0");
-    unsigned const flags = bad && one_in(4) ? OF(0, 4, 5, 7, 8, 11, 0x80000003, 16) : OF(1, 2, 3, 3, 3, 3);
+    unsigned const flags =
+        bad && one_in(4) ? OF(0, 4, 5, 7, 8, 11, 0x80000003, 16) : OF(1, 2, 3, 3, 3, 3);
     unsigned const argsz = bad && one_in(6) ? OF(0, 8, 16, 31, 33, 64, 0xffffffff) : 32;
     int const beside = odd(bad);
-    emit("MAP_DMA(%u %u %u %s %s:%d:%d %s %u)", place.container, argsz, flags, vaddr, kAnchors[place.anchor], place.page, beside, size, where(bad));
+    emit("MAP_DMA(%u %u %u %s %s:%d:%d %s %u)", place.container, argsz, flags, vaddr,
+         kAnchors[place.anchor], place.page, beside, size, where(bad));
     if (!bad) believe(place);
 }
 
 /* A new vaddr, mostly for what is believed there. */
 static void generate_vaddr(void)
 {
-    struct believed const place = believed_count > 0 && !one_in(4) ? believed[below(believed_count)] : some_place();
-    if (one_in(2)) emit("UNMAP_DMA(%u 24 4 %s:%d:0 zero:%u:0 zero:1:0 8 0 0)", place.container, kAnchors[place.anchor], place.page, place.count);
+    struct believed const place =
+        believed_count > 0 && !one_in(4) ? believed[below(believed_count)] : some_place();
+    if (one_in(2))
+        emit("UNMAP_DMA(%u 24 4 %s:%d:0 zero:%u:0 zero:1:0 8 0 0)", place.container,
+             kAnchors[place.anchor], place.page, place.count);
     if (one_in(4)) return;
     unsigned const first = below(kAreaPages);
     int const vaddr_beside = odd(one_in(6));
     int const iova_beside = odd(one_in(8));
     unsigned const count = place.count + (one_in(6) ? 1 : 0);
-    emit("MAP_DMA(%u 32 4 area:%u:%d %s:%d:%d zero:%u:0 0)", place.container, first, vaddr_beside, kAnchors[place.anchor], place.page, iova_beside, count);
+    emit("MAP_DMA(%u 32 4 area:%u:%d %s:%d:%d zero:%u:0 0)", place.container, first, vaddr_beside,
+         kAnchors[place.anchor], place.page, iova_beside, count);
 }
 
 /* Where to unmap or to ask: a believed mapping, a part of it, more than it, or anywhere. */
@@ -168,24 +182,30 @@ static unsigned some_kind(void)
     return with_bars || strcmp(kKinds[kind].name, "bar") != 0 ? kind : 0;
 }
 
-static char const *preset(void) { return one_in(3) ? "0xffffffffffffffff" : one_in(3) ? "0x8421" : "0"; }
+static char const* preset(void)
+{
+    return one_in(3) ? "0xffffffffffffffff" : one_in(3) ? "0x8421" : "0";
+}
 
 static void generate_unmap(void)
 {
     bool const bad = one_in(4);
     struct believed const place = target();
     bool const bitmap = one_in(8);
-    unsigned const flags = bad && one_in(4) ? OF(2, 3, 5, 6, 7, 8, 0x80000000) : bitmap ? 1 : one_in(24) ? 4 : 0;
+    unsigned const flags = bad && one_in(4) ? OF(2, 3, 5, 6, 7, 8, 0x80000000)
+                           : bitmap         ? 1
+                           : one_in(24)     ? 4
+                                            : 0;
     char size[32];
     size_text(size, sizeof size, place, bad);
     unsigned const argsz = bad && one_in(5) ? OF(0, 16, 23, 24, 25, 47, 48, 56) : bitmap ? 48 : 24;
     int const beside = odd(bad);
     unsigned const pages = bad && one_in(6) ? below(3) : 1;
     unsigned const bytes = bitmap_bytes(place, bad);
-    char const *const before = preset();
+    char const* const before = preset();
     unsigned const lies = bad && one_in(8) ? 4 : where(bad);
-    emit("UNMAP_DMA(%u %u %u %s:%d:%d %s zero:%u:0 %u %s %u)", place.container, argsz, flags, kAnchors[place.anchor], place.page, beside, size, pages, bytes,
-         before, lies);
+    emit("UNMAP_DMA(%u %u %u %s:%d:%d %s zero:%u:0 %u %s %u)", place.container, argsz, flags,
+         kAnchors[place.anchor], place.page, beside, size, pages, bytes, before, lies);
 }
 
 static void generate_unmap_all(void)
@@ -204,15 +224,17 @@ static void generate_dirty(void)
     struct believed const place = target();
     char size[32];
     size_text(size, sizeof size, place, bad);
-    unsigned const flags = one_in(4) ? OF(1, 1, 1, 2) : bad && one_in(5) ? OF(0, 3, 5, 6, 8, 12) : 4;
+    unsigned const flags = one_in(4)          ? OF(1, 1, 1, 2)
+                           : bad && one_in(5) ? OF(0, 3, 5, 6, 8, 12)
+                                              : 4;
     unsigned const argsz = bad && one_in(5) ? OF(0, 7, 8, 47, 56, 0xffffffff) : 48;
     int const beside = odd(bad);
     unsigned const pages = bad && one_in(6) ? below(3) : 1;
     unsigned const bytes = bitmap_bytes(place, bad);
-    char const *const before = preset();
+    char const* const before = preset();
     unsigned const lies = bad && one_in(8) ? 4 : where(bad);
-    emit("DIRTY_PAGES(%u %u %u %s:%d:%d %s zero:%u:0 %u %s %u)", place.container, argsz, flags, kAnchors[place.anchor], place.page, beside, size, pages, bytes,
-         before, lies);
+    emit("DIRTY_PAGES(%u %u %u %s:%d:%d %s zero:%u:0 %u %s %u)", place.container, argsz, flags,
+         kAnchors[place.anchor], place.page, beside, size, pages, bytes, before, lies);
 }
 
 static void generate_question(void)
@@ -221,7 +243,11 @@ static void generate_question(void)
     unsigned const group = below(2);
     unsigned const lies = where(one_in(3));
     switch (below(9)) {
-        case 0: emit("GET_INFO(%u %u %u)", container, OF(0, 15, 16, 17, 19, 20, 23, 24, 25, 56, 72, 84, 100, 104, 116, 120, 136, 500), lies); return;
+        case 0:
+            emit("GET_INFO(%u %u %u)", container,
+                 OF(0, 15, 16, 17, 19, 20, 23, 24, 25, 56, 72, 84, 100, 104, 116, 120, 136, 500),
+                 lies);
+            return;
         case 1: emit("CHECK_EXTENSION(%u %u)", container, below(12)); return;
         case 2: emit("CHECK_EXTENSION(%u %u)", container, OF(4, 10, 10, 0xffffffff)); return;
         case 3: emit("GET_STATUS(%u %u)", group, OF(0, 4, 7, 8, 8, 8, 12)); return;
@@ -335,7 +361,8 @@ static void generate_dma(void)
     unsigned const from_offset = 8 * below(200);
     unsigned const to_offset = 8 * below(200);
     unsigned const bytes = 8 * (1 + below(250));
-    emit("DMA(0 %s:%d:%u %s:%d:%u %u)", kAnchors[from.anchor], from.page, from_offset, kAnchors[to.anchor], to.page, to_offset, bytes);
+    emit("DMA(0 %s:%d:%u %s:%d:%u %u)", kAnchors[from.anchor], from.page, from_offset,
+         kAnchors[to.anchor], to.page, to_offset, bytes);
     emit("READ(0 %u)", kAreaPages);
     emit("CLOSE_DEVICE(0)");
 }
@@ -367,7 +394,8 @@ static void generate_one(void)
 
 static void generate(uint64_t seed, uint64_t block)
 {
-    /* Both are stirred: starts that lie a multiple of next()'s step apart would give one stream, shifted. */
+    /* Both are stirred: starts that lie a multiple of next()'s step apart would give one stream,
+     * shifted. */
     chance_state = seed;
     chance_state = next() + block;
     chance_state = next();
@@ -389,7 +417,9 @@ static void generate(uint64_t seed, uint64_t block)
     while (line_count < kBlock) generate_one();
 }
 
-/* --- commands ----------------------------------------------------------------------------------------------------- */
+/* --- commands
+ * -----------------------------------------------------------------------------------------------------
+ */
 
 static unsigned carried_out; /* of the block: without what is left out */
 
@@ -400,7 +430,7 @@ static uint64_t run_block(bool print)
     start_from_nothing();
     for (unsigned i = 0; i < line_count; ++i) {
         char text[kLine + sizeof outcome];
-        char const *const result = run(lines[i]);
+        char const* const result = run(lines[i]);
         int const length = snprintf(text, sizeof text, "%s = %s\n", lines[i], result);
         hash = fnv1a(text, (size_t)length, hash);
         carried_out += strcmp(result, "left out") != 0;
@@ -411,12 +441,18 @@ static uint64_t run_block(bool print)
 
 static void blocks(uint64_t seed, uint64_t first, uint64_t count)
 {
+    unsigned all_lost = 0;
+    unsigned all_unsure = 0;
     for (uint64_t block = first; block < first + count; ++block) {
         generate(seed, block);
         uint64_t const hash = run_block(false);
-        printf("block %" PRIu64 " %u %016" PRIx64 "\n", block, carried_out, hash);
+        printf("block %" PRIu64 " %u %016" PRIx64 " lost %u\n", block, carried_out, hash, lost);
         fflush(stdout);
+        all_lost += lost;
+        all_unsure += unsure;
     }
+    /* For who can count faults at the IOMMU itself. */
+    fprintf(stderr, "lost %u unsure %u\n", all_lost, all_unsure);
 }
 
 static int replay(void)
@@ -425,9 +461,10 @@ static int replay(void)
     start_from_nothing();
     while (fgets(line, sizeof line, stdin) != NULL) {
         line[strcspn(line, "\n")] = '\0';
-        char *const end = strrchr(line, ')');
-        if (end != NULL) end[1] = '\0'; /* an outcome behind it, as `lines` prints it, is no part of the list */
-        char const *const result = run(line);
+        char* const end = strrchr(line, ')');
+        if (end != NULL)
+            end[1] = '\0'; /* an outcome behind it, as `lines` prints it, is no part of the list */
+        char const* const result = run(line);
         if (result == NULL) {
             fprintf(stderr, "random: no operation: %s\n", line);
             return 2;
@@ -437,29 +474,36 @@ static int replay(void)
     return 0;
 }
 
-/* The operations are those of operations.h, which an own program would have to bring along anyway. */
+/* The operations are those of operations.h, which an own program would have to bring along anyway.
+ */
 static int program(void)
 {
     char line[512];
-    printf("#include \"operations.h\"\n\nint main(void)\n{\n    begin();\n    start_from_nothing();\n    static char const *const lines[] = {\n");
+    printf(
+        "#include \"operations.h\"\n\nint main(void)\n{\n    begin();\n    start_from_nothing();\n "
+        "   static char const *const lines[] = {\n");
     while (fgets(line, sizeof line, stdin) != NULL) {
         line[strcspn(line, "\n")] = '\0';
-        char *const end = strrchr(line, ')');
+        char* const end = strrchr(line, ')');
         if (end == NULL) return 2;
         end[1] = '\0';
         printf("        \"%s\",\n", line);
     }
-    printf("    };\n    for (size_t i = 0; i < sizeof lines / sizeof lines[0]; ++i) printf(\"%%s = %%s\\n\", lines[i], run(lines[i]));\n    return 0;\n}\n");
+    printf(
+        "    };\n    for (size_t i = 0; i < sizeof lines / sizeof lines[0]; ++i) printf(\"%%s = "
+        "%%s\\n\", lines[i], run(lines[i]));\n    return 0;\n}\n");
     return 0;
 }
 
 static int usage(void)
 {
-    fprintf(stderr, "usage: random blocks SEED FIRST COUNT | lines SEED N | list SEED N | replay < LIST | program < LIST\n");
+    fprintf(stderr,
+            "usage: random blocks SEED FIRST COUNT | lines SEED N | list SEED N | replay < LIST | "
+            "program < LIST\n");
     return 2;
 }
 
-int main(int argc, char **argv)
+int main(int argc, char** argv)
 {
     begin();
     if (argc == 1) {

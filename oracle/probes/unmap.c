@@ -1,9 +1,12 @@
-/* UNMAP_DMA: the order of its checks (4.1, 4.2), what it removes (4.3), what it writes back: rules U-1 to U-12. */
+/* UNMAP_DMA: the order of its checks (4.1, 4.2), what it removes (4.3), what it writes back: rules
+ * U-1 to U-12. */
 #include "probe.h"
 
 static uint64_t g;
 
-/* --- the structure ------------------------------------------------------------------------------------------------ */
+/* --- the structure
+ * ------------------------------------------------------------------------------------------------
+ */
 
 struct request {
     uint32_t argsz;
@@ -29,15 +32,21 @@ enum violation {
     kBisectsBack,
     kViolations
 };
-static char const *const kViolationNames[kViolations] = {"argsz",          "unknown flag", "dirty bitmap", "all",   "vaddr",
-                                                         "unaligned iova", "unaligned size", "size 0",     "wraps", "bisects front",
-                                                         "bisects back"};
+static char const* const kViolationNames[kViolations] = {
+    "argsz", "unknown flag",   "dirty bitmap",   "all",
+    "vaddr", "unaligned iova", "unaligned size", "size 0",
+    "wraps", "bisects front",  "bisects back"};
 
 /* [kIova, kIova + 4g) is mapped in two halves when this is asked. */
 static struct request violate(unsigned set)
 {
     static uint64_t bits;
-    struct request request = {.argsz = sizeof request, .iova = kIova, .size = 4 * g, .pgsize = g, .bitmap_size = 8, .bitmap = (uintptr_t)&bits};
+    struct request request = {.argsz = sizeof request,
+                              .iova = kIova,
+                              .size = 4 * g,
+                              .pgsize = g,
+                              .bitmap_size = 8,
+                              .bitmap = (uintptr_t)&bits};
     if (set >> kUnknownFlag & 1) request.flags |= 8;
     if (set >> kBitmapFlag & 1) request.flags |= VFIO_DMA_UNMAP_FLAG_GET_DIRTY_BITMAP;
     if (set >> kAllFlag & 1) request.flags |= VFIO_DMA_UNMAP_FLAG_ALL;
@@ -60,8 +69,9 @@ static void violating(int container, struct memory memory, unsigned set)
     need(map_dma(container, kBoth, vaddr_of(memory, 0), kIova + 2 * g, 2 * g) == 0, "MAP_DMA");
     struct request request = violate(set);
     int const result = ioctl(container, VFIO_IOMMU_UNMAP_DMA, &request);
-    printf(" = %s argsz %x flags %x iova %" PRIx64 " size %" PRIx64 " available %ld\n", result == 0 ? "0" : strerrorname_np(errno),
-           request.argsz, request.flags, request.iova, request.size, dma_available(container));
+    printf(" = %s argsz %x flags %x iova %" PRIx64 " size %" PRIx64 " available %ld\n",
+           result == 0 ? "0" : strerrorname_np(errno), request.argsz, request.flags, request.iova,
+           request.size, dma_available(container));
 }
 
 static void order(unsigned long type, bool tracking)
@@ -69,7 +79,8 @@ static void order(unsigned long type, bool tracking)
     printf("== order of the checks, v%d, tracking %d\n", type == 1 ? 1 : 2, tracking);
     struct place const place = settle(type);
     struct memory const memory = touched("memory", 4 * g / page());
-    struct vfio_iommu_type1_dirty_bitmap start = {.argsz = sizeof start, .flags = VFIO_IOMMU_DIRTY_PAGES_FLAG_START};
+    struct vfio_iommu_type1_dirty_bitmap start = {.argsz = sizeof start,
+                                                  .flags = VFIO_IOMMU_DIRTY_PAGES_FLAG_START};
     if (tracking) need(ioctl(place.container, VFIO_IOMMU_DIRTY_PAGES, &start) == 0, "DIRTY_PAGES");
     for (unsigned one = 0; one < kViolations; ++one)
         for (unsigned two = one; two < kViolations; ++two) {
@@ -95,10 +106,12 @@ static void structure(void)
     uint32_t const near[] = {0, 4, 8, 23, 24};
     for (int i = 0; i < 5; ++i) {
         memcpy(before_the_edge(near[i]), &request, near[i]);
-        check("4.1", ioctl(place.container, VFIO_IOMMU_UNMAP_DMA, before_the_edge(near[i])), "UNMAP_DMA(%u bytes before the edge)", near[i]);
+        check("4.1", ioctl(place.container, VFIO_IOMMU_UNMAP_DMA, before_the_edge(near[i])),
+              "UNMAP_DMA(%u bytes before the edge)", near[i]);
     }
     map("U-2", place.container, kBoth, memory, 0, kIova, g);
-    check("U-2", ioctl(place.container, VFIO_IOMMU_UNMAP_DMA, read_only_copy(&request, 24)), "UNMAP_DMA(read-only)");
+    check("U-2", ioctl(place.container, VFIO_IOMMU_UNMAP_DMA, read_only_copy(&request, 24)),
+          "UNMAP_DMA(read-only)");
     state("U-2", place.container);
     uint32_t const sizes[] = {0, 8, 16, 23, 24, 25, 47, 48, 49, 4096, 0x80000000, 0xffffffff};
     for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; ++i) {
@@ -108,7 +121,8 @@ static void structure(void)
         request.flags = 0;
         memcpy(room, &request, 24);
         need(map_dma(place.container, kBoth, vaddr_of(memory, 0), kIova, g) == 0, "MAP_DMA");
-        check("4.1 U-2", ioctl(place.container, VFIO_IOMMU_UNMAP_DMA, room), "UNMAP_DMA(argsz %x)", sizes[i]);
+        check("4.1 U-2", ioctl(place.container, VFIO_IOMMU_UNMAP_DMA, room), "UNMAP_DMA(argsz %x)",
+              sizes[i]);
         printf("[U-1 U-2] ");
         print_bytes(room, sizeof room);
         unmap_all(place.container);
@@ -120,7 +134,9 @@ static void structure(void)
     release(memory);
 }
 
-/* --- ranges ------------------------------------------------------------------------------------------------------- */
+/* --- ranges
+ * -------------------------------------------------------------------------------------------------------
+ */
 
 static void arguments(int container, struct memory memory)
 {
@@ -149,14 +165,16 @@ static void arguments(int container, struct memory memory)
     state("U-12", container);
 }
 
-/* Three mappings with a hole between: [0,2) [2,3) [5,8) in granules from kIova; each range of up to 9 granules. */
-static void every_range(int container, struct memory memory, char const *rules)
+/* Three mappings with a hole between: [0,2) [2,3) [5,8) in granules from kIova; each range of up to
+ * 9 granules. */
+static void every_range(int container, struct memory memory, char const* rules)
 {
     for (uint64_t first = 0; first < 9; ++first)
         for (uint64_t size = 1; first + size <= 10; ++size) {
             need(map_dma(container, kBoth, vaddr_of(memory, 0), kIova + g, 2 * g) == 0, "MAP_DMA");
             need(map_dma(container, kRead, vaddr_of(memory, 0), kIova + 3 * g, g) == 0, "MAP_DMA");
-            need(map_dma(container, kWrite, vaddr_of(memory, 0), kIova + 6 * g, 3 * g) == 0, "MAP_DMA");
+            need(map_dma(container, kWrite, vaddr_of(memory, 0), kIova + 6 * g, 3 * g) == 0,
+                 "MAP_DMA");
             unmap(rules, container, 0, kIova + first * g, size * g);
             note("U-12", "available %ld locked %ld", dma_available(container), locked());
             unmap_all(container);

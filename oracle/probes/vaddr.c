@@ -1,4 +1,5 @@
-/* Taking the vaddr of mappings away and giving a new one: rules M-20 to M-23, U-5, U-11, and 6.2 step 1. */
+/* Taking the vaddr of mappings away and giving a new one: rules M-20 to M-23, U-5, U-11, and 6.2
+ * step 1. */
 #include "probe.h"
 
 static uint64_t g;
@@ -9,13 +10,15 @@ static void fresh(int container, unsigned count)
 {
     unmap_all(container);
     for (unsigned i = 0; i < count; ++i)
-        need(map_dma(container, kBoth, vaddr_of(old_memory, i * g), kIova + i * g, g) == 0, "MAP_DMA");
+        need(map_dma(container, kBoth, vaddr_of(old_memory, i * g), kIova + i * g, g) == 0,
+             "MAP_DMA");
 }
 
 /* Whether a mapping waits for a vaddr: giving it one succeeds then only. */
 static void marked(int container, uint64_t index)
 {
-    check("M-20 U-11", map_dma(container, kVaddr, vaddr_of(new_memory, 0), kIova + index * g, g), "MAP_DMA(vaddr, mapping %" PRIu64 ")", index);
+    check("M-20 U-11", map_dma(container, kVaddr, vaddr_of(new_memory, 0), kIova + index * g, g),
+          "MAP_DMA(vaddr, mapping %" PRIu64 ")", index);
 }
 
 static void exchange(int container)
@@ -37,7 +40,7 @@ static void exchange(int container)
     state("M-22 M-23", container);
     map("M-20", container, kVaddr, new_memory, 0, kIova, g);
     unmap("U-11", container, kVaddr, kIova, g);
-    struct memory const nothing = {"no memory", (unsigned char *)(uintptr_t)g, g};
+    struct memory const nothing = {"no memory", (unsigned char*)(uintptr_t)g, g};
     map("M-21", container, kVaddr, nothing, 0, kIova, g);
     unmap("U-11", container, 0, kIova, g);
     state("M-22 M-23", container);
@@ -105,12 +108,14 @@ static void joining(unsigned long type)
     int const second = open_group(kSecond);
     fresh(place.container, 1);
     unmap("U-11", place.container, kVaddr, kIova, g);
-    check("U-11 6.2", set_container(second, place.container), "SET_CONTAINER() while a mapping waits");
+    check("U-11 6.2", set_container(second, place.container),
+          "SET_CONTAINER() while a mapping waits");
     map("M-21", place.container, kVaddr, new_memory, 0, kIova, g);
     check("U-11 6.2", set_container(second, place.container), "SET_CONTAINER() while none waits");
     check("G-7", ioctl(second, VFIO_GROUP_UNSET_CONTAINER), "UNSET_CONTAINER()");
     unmap("U-11", place.container, kVaddr, kIova, g);
-    check("U-11 6.2", set_container(second, place.container), "SET_CONTAINER() while a mapping waits");
+    check("U-11 6.2", set_container(second, place.container),
+          "SET_CONTAINER() while a mapping waits");
     unmap("U-11", place.container, 0, kIova, g);
     check("U-11 6.2", set_container(second, place.container), "SET_CONTAINER() after it has gone");
     check("C-5", ioctl(place.container, VFIO_CHECK_EXTENSION, 10ul), "CHECK_EXTENSION(10)");

@@ -10,6 +10,13 @@ std::optional<std::uint64_t> BarAllocator::Window::take(std::uint64_t size)
     return start;
 }
 
+void BarAllocator::cross_port()
+{
+    io_.align(0x1000);
+    low_.align(0x10'0000);
+    high_.align(0x10'0000);
+}
+
 pci::BarAddresses BarAllocator::place(pci::Identity const& identity)
 {
     pci::BarAddresses addresses{};

@@ -15,10 +15,13 @@ public:
     // One address for each BAR of a function, aligned to its size; 0 where there is no BAR, or no
     // room left.
     pci::BarAddresses place(pci::Identity const& identity);
+    // What follows is on another bus: a port passes memory on by whole MiB, and I/O by 4 KiB.
+    void cross_port();
 
 private:
     struct Window {
         std::uint64_t next, last;
+        void align(std::uint64_t to) { next = (next + to - 1) & ~(to - 1); }
         std::optional<std::uint64_t> take(std::uint64_t size);
     };
     Window io_{0x1000, 0xffff};

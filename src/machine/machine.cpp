@@ -176,9 +176,13 @@ Checked<std::unique_ptr<Machine>> Machine::build(Description const& description,
         .seed = host.frame_seed,
         .paddr_bits = paddr_bits(parts)});
     BarAllocator bars;
-    for (auto const& entry : description.devices)
+    std::pair<unsigned, unsigned> bus{};  // with its segment
+    for (auto const& entry : description.devices) {
+        std::pair<unsigned, unsigned> const its{entry.bdf.domain, entry.bdf.bus};
+        if (std::exchange(bus, its) != its) bars.cross_port();
         if (auto const added = add_function(parts, entry, bars); !added)
             return std::unexpected{added.error()};
+    }
     if (auto const met = introduce(parts, description); !met) return std::unexpected{met.error()};
     make_door(parts, description);
     return std::unique_ptr<Machine>{new Machine{std::move(impl)}};

@@ -371,9 +371,11 @@ long Engine::locking(void const* address, std::size_t size, bool mapping)
 
 void Engine::status(int fd)
 {
-    if (live_.load(std::memory_order_acquire) == nullptr) return;
     Inside const inside;
-    std::uint64_t const pages = process_->locked_memory().charged();
+    std::uint64_t const pages =
+        (live_.load(std::memory_order_acquire) == nullptr ? 0
+                                                          : process_->locked_memory().charged()) +
+        charged_elsewhere();
     if (pages != 0) show_locked(fd, pages << description_.host.page_size.lg2());
 }
 

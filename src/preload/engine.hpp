@@ -122,6 +122,8 @@ private:
     Result<uapi::FileId> open_group(unsigned number);
     bool group_has_node(unsigned number) const;
     void settle_everywhere();
+    // Pages that the owners of files which we use have charged to us.
+    std::uint64_t charged_elsewhere();
     std::optional<uapi::FileId> ask(Link& link, int fd);
     bool drop(uapi::FileId file);  // true: the last holder has gone, and the file with it
     void release(uapi::FileId file);

@@ -175,6 +175,19 @@ void Engine::settle_everywhere()
     });
 }
 
+std::uint64_t Engine::charged_elsewhere()
+{
+    std::vector<Link*> links;
+    {
+        std::scoped_lock const lock{shares_mutex_};
+        for (auto& link : links_) links.push_back(&link);
+    }
+    std::uint64_t pages = 0;
+    for (Link* const link : links)
+        if (link->alive()) pages += link->charged().value_or(0);
+    return pages;
+}
+
 Result<uapi::FileId> Engine::file_of(Link const& link, int fd)
 {
     auto const file = TRY(this->file(fd));

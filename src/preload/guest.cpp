@@ -171,6 +171,7 @@ Message Guest::answer_to(Message& message, UniqueFd& descriptor, int& with)
             if (holds(file)) owner_.departed(file);
             return answer;
         case Kind::settle: owner_.settle(); return answer;
+        case Kind::charged: answer.values[0] = process_->locked_memory().charged(); return answer;
         case Kind::another: {
             auto other = owner_.welcome(holds_);
             if (!other) return Message::failed(other.error());

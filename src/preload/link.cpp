@@ -161,6 +161,14 @@ void Link::settle()
     (void)ask();
 }
 
+Result<std::uint64_t> Link::charged()
+{
+    std::scoped_lock const lock{mutex_};
+    (void)question(Kind::charged);
+    TRY(ask());
+    return message_.values[0];
+}
+
 Result<Connection> Link::another()
 {
     std::scoped_lock const lock{mutex_};

@@ -45,6 +45,9 @@ public:
     // A connection for a child of ours.
     Result<Connection> another();
 
+    // The host pages that the owner's containers have charged to us. EIO: the owner is gone.
+    Result<std::uint64_t> charged();
+
     // Whether the owner was still there at the last call.
     bool alive() const { return alive_; }
     // True once: the owner's end has yet to be told to somebody.

@@ -2,7 +2,8 @@
 // each such process (a guest), one call on it at a time; while a call is under way, the owner asks
 // back for what it needs of the guest: memory, descriptors, limits.
 //
-//   guest  -> owner   hello, call, map, recognise, dropped, sent, settle, another
+//   guest  -> owner   hello, call, map, recognise, dropped, sent, settle, another,
+//                     charged
 //   owner  -> guest   read, write, fault_in, file, eventfd, install, limits; at last: answer
 //
 // Both ends are from one build and trust each other as far as one process trusts its child.
@@ -31,6 +32,7 @@ struct Message {
         sent,       // a descriptor of `file` is on its way through a socket
         settle,     // answered once the ends of all guests that have ended are seen to
         another,    // answered with a connection for a child of the guest, which holds the same
+        charged,    // answered with the pages that the guest is charged for
         // and what the owner asks
         read,
         write,

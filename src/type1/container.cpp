@@ -155,11 +155,12 @@ Result<> Container::dirty_bitmap(host::Process& process, DirtyQuery const& query
 void Container::notify(Lock& lock, IovaRange range)
 {
     ++notifying_;
-    std::unique_lock servers{servers_mutex_};
     lock.unlock();
-    for (DeviceServer* const server : servers_)
-        if (server->dma_unmap_) server->dma_unmap_(range);
-    servers.unlock();
+    {
+        std::lock_guard const telling{telling_mutex_};
+        for (DeviceServer* const server : servers_)
+            if (server->dma_unmap_) server->dma_unmap_(range);
+    }
     lock.lock();
     if (--notifying_ == 0) idle_.notify_all();
 }
@@ -169,7 +170,6 @@ Result<> Container::add(DeviceServer& server)
     Lock const lock = lock_membership();
     if (!backend_ || std::ranges::find(groups_, &server.group_) == groups_.end())
         return fail(Errno::inval);
-    std::lock_guard const servers{servers_mutex_};
     servers_.push_back(&server);
     return {};
 }
@@ -177,13 +177,11 @@ Result<> Container::add(DeviceServer& server)
 void Container::remove(DeviceServer& server)
 {
     Lock const lock = lock_membership();
-    std::lock_guard const servers{servers_mutex_};
     std::erase(servers_, &server);
 }
 
-bool Container::any_dma_unmap()
+bool Container::any_dma_unmap() const
 {
-    std::lock_guard const servers{servers_mutex_};
     return std::ranges::any_of(servers_, [](auto const* it) { return bool{it->dma_unmap_}; });
 }
 

@@ -61,15 +61,16 @@ private:
 
     Lock lock_membership();
     void notify(Lock& lock, IovaRange range);
-    bool any_dma_unmap();
+    bool any_dma_unmap() const;  // REQUIRES: mutex_ held
 
     Settings const& settings_;
     std::mutex mutex_;
     std::condition_variable idle_;  // no notify() is under way
     unsigned notifying_ = 0;
-    std::mutex servers_mutex_;  // taken inside mutex_, except by notify(), which has let that go
-    std::vector<DeviceServer*> servers_;
-    std::vector<Group*> groups_;  // newest first
+    // Drivers are told one thing at a time. Never taken inside mutex_, which what they do may take.
+    std::mutex telling_mutex_;
+    std::vector<DeviceServer*> servers_;  // as they are while notify() is under way
+    std::vector<Group*> groups_;          // newest first
     std::unique_ptr<Backend> backend_;
     std::atomic<std::optional<Version>> version_;
 };

@@ -6,6 +6,8 @@
 #include <sys/wait.h>
 
 #include <array>
+#include <fstream>
+#include <string>
 
 #include "vfio_client.hpp"
 
@@ -70,17 +72,28 @@ int enable_msi(int device, int event)
     return ::ioctl(device, VFIO_DEVICE_SET_IRQS, set);
 }
 
+// VmLck of this process, in bytes.
+long locked()
+{
+    std::ifstream status{"/proc/self/status"};
+    for (std::string line; std::getline(status, line);)
+        if (line.starts_with("VmLck:")) return std::stol(line.substr(6)) * 1024;
+    return -1;
+}
+
 // The device copies `from` to `to`, which are in the memory of whoever calls.
 void copies(Edu const& edu, std::uint8_t* from, std::uint8_t* to)
 {
     CHECK(edu.map(from, kIova, kPage) == 0);
     CHECK(edu.map(to, kIova + kPage, kPage) == 0);
+    long const with_both = locked();
     for (std::uint64_t i = 0; i < kPage; ++i) from[i] = static_cast<std::uint8_t>(i * 7 + 1);
     std::memset(to, 0, kPage);
     edu.transfer(kIova, kPage, Direction::to_device);
     edu.transfer(kIova + kPage, kPage, Direction::from_device);
     CHECK(std::memcmp(from, to, kPage) == 0);
     CHECK(edu.unmap(kIova, 2 * kPage) == 2 * static_cast<long>(kPage));
+    CHECK(with_both < 0 || with_both - locked() == 2 * static_cast<long>(kPage));
 }
 
 void a_child_uses_what_its_parent_opened()

@@ -206,8 +206,9 @@ void* linked_mmap(void* address, std::size_t size, int prot, int flags, int fd, 
         errno = static_cast<int>(-mapped);
         return MAP_FAILED;
     }
-    // Where the probes like to have their memory, a sanitizer has its own.
-    constexpr std::uintptr_t kAway = 0x1f00'0000'0000;
+    // Where the probes like to have their memory (from 2^40 on), a sanitizer has its own. From
+    // 0x7e90'0000'0000 on is a program's under all of them, and below what the kernel gives out.
+    constexpr std::uintptr_t kAway = 0x7d90'0000'0000;
     if ((flags & MAP_FIXED_NOREPLACE) != 0)
         address = reinterpret_cast<void*>(reinterpret_cast<std::uintptr_t>(address) + kAway);
     if ((flags & MAP_FIXED) != 0) (void)run->engine->leaving(address, size, PINFOLD_UNMAP);

@@ -324,6 +324,8 @@ TEST(Machine, what_is_behind_one_port_is_reset_together)
     EXPECT_EQ(listed(0, "0000:01:00.1"), (List{2, 1, 0x0001'0000, 0, 0x0101'0000}));
     EXPECT_EQ(listed(2, "0000:02:00.0"), (List{1, 2, 0x0002'0000}));
     EXPECT_EQ(listed(3, "0000:00:04.0"), List{}) << "nobody resets the root bus";
+    EXPECT_EQ(machine->faces()[0].bar_addresses[0] % 0x10'0000, 0U) << "as its port's window";
+    EXPECT_EQ(machine->faces()[2].bar_addresses[0] % 0x10'0000, 0U);
     constexpr std::size_t kHeaderType = 0xe;
     EXPECT_EQ(machine->faces()[1].config[kHeaderType], std::byte{0x80});
     EXPECT_EQ(machine->faces()[0].config[kHeaderType], std::byte{0});

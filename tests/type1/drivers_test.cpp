@@ -198,6 +198,24 @@ TEST_F(DeviceServers, an_unmap_waits_until_drivers_have_let_go)
     EXPECT_EQ(bench.dma_avail(), 65535U);
 }
 
+TEST_F(DeviceServers, unmaps_that_wait_for_drivers_and_pins_do_not_wait_for_each_other)
+{
+    auto const work = [&](std::uint64_t iova, unsigned page) {
+        for (int i = 0; i < 200; ++i) {
+            EXPECT_TRUE(bench.map(iova, buffer.vaddr(page), kP));
+            EXPECT_TRUE(pin(iova));
+            EXPECT_EQ(bench.unmap(iova, kP), kP);
+        }
+    };
+    {
+        std::jthread const one{work, kI, 0};
+        std::jthread const other{work, kI + 0x100 * kP, 1};
+        std::jthread const third{work, kI + 0x200 * kP, 2};
+    }
+    EXPECT_EQ(told.size(), 600U);
+    expect(0, 0);
+}
+
 TEST_F(DeviceServers, a_driver_that_never_lets_go_loses_its_pages_after_ten_rounds)
 {
     obeys = false;
