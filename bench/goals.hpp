@@ -5,6 +5,7 @@
 #include <benchmark/benchmark.h>
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <map>
 #include <optional>
 #include <string>
@@ -25,8 +26,19 @@ struct Goal {
     std::string floor = {};
 };
 
+// One thing that is measured alike of several: of each, the benchmark called its name and `of`.
+// `over`: divided by the one called its name and that. Goals and floors are as above.
+struct Column {
+    std::string id;
+    std::string what;  // one word
+    double goal = 0;
+    std::string of;
+    std::string over = {};
+    std::string floor = {};
+};
+
 // Keeps the median of each benchmark, in ns for one item where the benchmark counts items, and for
-// one iteration elsewhere.
+// one iteration elsewhere; and of each of its counters, called the benchmark's name, a dot and its.
 class Medians : public benchmark::BenchmarkReporter {
 public:
     bool ReportContext(Context const&) override { return true; }
@@ -41,6 +53,9 @@ public:
             auto const items = run.counters.find("items_per_iteration");
             double const per = items == run.counters.end() ? 1.0 : items->second.value;
             medians_[run.run_name.function_name] = time / unit / per;
+            for (auto const& [name, counter] : run.counters)
+                if (name != "items_per_iteration")
+                    medians_[run.run_name.function_name + "." + name] = counter.value;
         }
     }
 
@@ -58,7 +73,33 @@ public:
         for (auto const& goal : goals) print(goal);
     }
 
+    // A line for each of `names` that was measured, below the goals.
+    void print(std::vector<std::string> const& names, std::vector<Column> const& columns) const
+    {
+        auto const line = [&](std::string const& first, auto&& cell) {
+            fmt::print("{:<14}", first);
+            for (auto const& column : columns) fmt::print(" {:>9}", cell(column));
+            fmt::print("\n");
+        };
+        line("goal", [](Column const& column) { return column.id; });
+        line("what, in ns", [](Column const& column) { return column.what; });
+        line("goal", [](Column const& column) { return number(column.goal); });
+        for (auto const& name : names)
+            if (std::ranges::any_of(columns,
+                                    [&](auto const& it) { return at(name + it.of).has_value(); }))
+                line(name, [&](Column const& column) { return cell(name, column); });
+    }
+
 private:
+    std::string cell(std::string const& name, Column const& column) const
+    {
+        auto const ours = at(name + column.of);
+        if (!ours) return "-";
+        double const off = at(column.floor).value_or(0.0);
+        if (column.over.empty()) return fmt::format("{:.2f}", *ours - off);
+        auto const over = at(name + column.over);
+        return over ? fmt::format("{:.2f}", (*ours - off) / (*over - off)) : "-";
+    }
     void print(Goal const& goal) const
     {
         auto const ours = at(goal.ours);

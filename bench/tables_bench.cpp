@@ -82,6 +82,7 @@ public:
         if (bytes != size) std::abort();
         table.release(removed_);
     }
+    void release(RadixTable<F>& table) { table.release(removed_); }
 
     std::vector<std::unique_ptr<RadixTable<F>>> tables;
 
@@ -90,27 +91,59 @@ private:
     Removed removed_;
 };
 
-enum class Timed : bool { map, unmap };
+// What it takes to map is an iteration's time, and what it takes to unmap a counter.
+class MapAndUnmap {
+public:
+    // `maps` and `unmaps`: how many items an iteration is about.
+    MapAndUnmap(benchmark::State& state, double maps, double unmaps)
+        : state_{state}, unmaps_{unmaps}
+    {
+        items(state, maps);
+    }
+    ~MapAndUnmap()
+    {
+        double const each =
+            state_.iterations() == 0 ? 0 : seconds_ / static_cast<double>(state_.iterations());
+        state_.counters["unmap"] = each * 1e9 / unmaps_;
+    }
+    MapAndUnmap(MapAndUnmap const&) = delete;
+    MapAndUnmap& operator=(MapAndUnmap const&) = delete;
 
-// Fills or empties all that a format is asked for, in leaves of one size. Times are for one leaf
+    void iterate(auto map, auto unmap)
+    {
+        double const start = cpu_now();
+        map();
+        double const middle = cpu_now();
+        unmap();
+        seconds_ += cpu_now() - middle;
+        state_.SetIterationTime(middle - start);
+    }
+
+private:
+    benchmark::State& state_;
+    double unmaps_;
+    double seconds_ = 0;
+};
+
+// Fills and empties all that a format is asked for, in leaves of one size. Times are for one leaf
 // when it fills, for 2 MiB (or one leaf, if that is larger) when it empties.
 template <class F>
-void whole(benchmark::State& state, Format<F> format, unsigned leaf_lg2, std::uint64_t size,
-           Timed timed)
+void whole(benchmark::State& state, Format<F> format, unsigned leaf_lg2, std::uint64_t size)
 {
     format.most = size;
     std::uint64_t const leaves = size >> leaf_lg2;
     std::size_t const count = leaves < 4096 ? 64 : 1;  // enough to be timed
     Tables<F> all{format, leaf_lg2, count};
-    for (auto _ : state) {
-        double const start = cpu_now();
-        for (auto& table : all.tables) all.map(*table, 0, size);
-        double const middle = cpu_now();
-        for (auto& table : all.tables) all.unmap(*table, 0, size);
-        state.SetIterationTime(timed == Timed::map ? middle - start : cpu_now() - middle);
-    }
-    std::uint64_t const units = timed == Timed::map ? leaves : size >> std::max(leaf_lg2, 21U);
-    items(state, static_cast<double>(units * count));
+    MapAndUnmap timed{state, static_cast<double>(leaves * count),
+                      static_cast<double>((size >> std::max(leaf_lg2, 21U)) * count)};
+    for (auto _ : state)
+        timed.iterate(
+            [&] {
+                for (auto& table : all.tables) all.map(*table, 0, size);
+            },
+            [&] {
+                for (auto& table : all.tables) all.unmap(*table, 0, size);
+            });
 }
 
 enum class Order : bool { ascending, any };
@@ -126,26 +159,31 @@ std::vector<std::uint64_t> scattered_pages(unsigned page_lg2, Order order)
 
 // One call for each of many single pages in a GiB, whose tables stay.
 template <class F>
-void scattered(benchmark::State& state, Format<F> const& format, Timed timed, Order order)
+void scattered(benchmark::State& state, Format<F> format, Writers writers, Order order)
 {
     unsigned const page_lg2 = F::kGranuleLg2;
     std::uint64_t const page = std::uint64_t{1} << page_lg2;
     auto const pages = scattered_pages(page_lg2, order);
+    format.shape.writers = writers;
+    format.most = kGiB;
     Tables<F> all{format, page_lg2, 1};
     auto& table = *all.tables[0];
     Removed removed;
     std::uint64_t mapped = 0;
     std::uint64_t bytes = 0;
-    for (auto _ : state) {
-        double const start = cpu_now();
-        for (auto const at : pages)
-            (void)table.map(Iova{at}, Paddr{at}, page, {.prot = Prot::read_write}, mapped, removed);
-        double const middle = cpu_now();
-        for (auto const at : pages) bytes += table.unmap(Iova{at}, page, removed);
-        state.SetIterationTime(timed == Timed::map ? middle - start : cpu_now() - middle);
-    }
+    auto const n = static_cast<double>(pages.size());
+    MapAndUnmap timed{state, n, n};
+    for (auto _ : state)
+        timed.iterate(
+            [&] {
+                for (auto const at : pages)
+                    (void)table.map(Iova{at}, Paddr{at}, page, {.prot = Prot::read_write}, mapped,
+                                    removed);
+            },
+            [&] {
+                for (auto const at : pages) bytes += table.unmap(Iova{at}, page, removed);
+            });
     benchmark::DoNotOptimize(bytes);
-    items(state, static_cast<double>(pages.size()));
 }
 
 // A page out of the middle of a large leaf.
@@ -164,6 +202,7 @@ void hole(benchmark::State& state, Format<F> const& format)
     Removed removed;
     for (auto _ : state) {
         all.map(table, 0, splitting.most);
+        all.release(table);  // the tables of the holes before, which were in the way
         double const start = cpu_now();
         for (std::uint64_t at = leaf / 2; at < splitting.most; at += leaf)
             if (table.unmap(Iova{at}, page, removed) != page) std::abort();
@@ -173,7 +212,6 @@ void hole(benchmark::State& state, Format<F> const& format)
             table.unmap(Iova{at + leaf / 2 + page}, leaf / 2 - page, removed);
         }
         table.release(removed);
-        // The tables with holes stay, empty: the next map takes them out of the way.
     }
     items(state, 64);
 }
@@ -187,6 +225,7 @@ void walks(benchmark::State& state, Format<F> const& format, bool beside_a_write
     auto const pages = scattered_pages(page_lg2, Order::any);
     Format<F> shared = format;
     shared.shape.writers = Writers::many;
+    shared.most = kGiB;
     Tables<F> all{shared, page_lg2, 1};
     auto& table = *all.tables[0];
     all.map(table, 0, kGiB / 2);
@@ -254,21 +293,21 @@ void zero_tables(benchmark::State& state, std::uint64_t bytes)
     items(state, static_cast<double>(std::max<std::uint64_t>(bytes, 1 << 20)) / 8);
 }
 template <class Map>
-void map_peer(benchmark::State& state, Timed timed, Order order)
+void map_peer(benchmark::State& state, Order order)
 {
     auto const pages = scattered_pages(12, order);
     Map map;
-    for (auto _ : state) {
-        double const start = cpu_now();
-        for (auto const at : pages) map.emplace(at, at);
-        double const middle = cpu_now();
-        for (auto const at : pages) map.erase(at);
-        state.SetIterationTime(timed == Timed::map ? middle - start : cpu_now() - middle);
-    }
-    items(state, static_cast<double>(pages.size()));
+    auto const n = static_cast<double>(pages.size());
+    MapAndUnmap timed{state, n, n};
+    for (auto _ : state)
+        timed.iterate(
+            [&] {
+                for (auto const at : pages) map.emplace(at, at);
+            },
+            [&] {
+                for (auto const at : pages) map.erase(at);
+            });
 }
-
-std::vector<bench::Goal> goals;
 
 void add(std::string const& name, auto body)
 {
@@ -277,58 +316,75 @@ void add(std::string const& name, auto body)
         ->Unit(benchmark::kNanosecond);
 }
 
-// Registers all measurements of a format, and their goals.
+std::vector<std::string> formats;
+
+// Registers what is measured of every format. Leaves are pages, blocks (of a table's size one level
+// up) and, where there are some and a GiB or less, those of the next level.
 template <class F>
 void add_format(Format<F> const& format)
 {
     std::string const& name = format.name;
+    formats.push_back(name);
     unsigned const page = F::kGranuleLg2;
-    auto const fill = [&](char const* id, std::uint64_t size, unsigned lg2, double goal,
-                          char const* floor, double ratio) {
-        std::string const what = std::to_string(size / kGiB) + " GiB of " +
-                                 (lg2 < 20   ? std::to_string((1U << lg2) >> 10) + "K"
-                                  : lg2 < 30 ? std::to_string((1U << lg2) >> 20) + "M"
-                                             : std::to_string((1U << (lg2 - 30))) + "G");
-        add(name + ": map " + what,
-            [=](benchmark::State& state) { whole(state, format, lg2, size, Timed::map); });
-        goals.push_back(
-            {id, name + ": map " + what + ", a leaf", name + ": map " + what, goal, floor, ratio});
-        add(name + ": unmap " + what,
-            [=](benchmark::State& state) { whole(state, format, lg2, size, Timed::unmap); });
-        bool const large = lg2 >= 21;
-        goals.push_back({"G6", name + ": unmap " + what + (large ? ", a leaf" : ", 2 MiB of them"),
-                         name + ": unmap " + what,
-                         lg2 >= 30 ? 0
-                         : large   ? 0.5
-                                   : 5.1});
+    auto const fill = [&](std::string const& what, std::uint64_t size, unsigned lg2) {
+        add(name + what, [=](benchmark::State& state) { whole(state, format, lg2, size); });
     };
-    fill("G4", kGiB, page, 0.5, "memset 2 MiB", 0);
+    fill(": GiB of pages", kGiB, page);
     if (format.most > kGiB) {
-        fill("G4", format.most, page, 0.5, "memset 128 MiB", 0);
-        fill("G5", format.most, slot_lg2<F>(1), 0.3, "memset 256 KiB", 0);
+        fill(": pages", format.most, page);
+        fill(": blocks", format.most, slot_lg2<F>(1));
         if (!F::leaf_sizes(2).empty() && slot_lg2<F>(2) <= 30)
-            fill("G5", format.most, slot_lg2<F>(2), 1.5, "memset 256 KiB", 0);
+            fill(": giants", format.most, slot_lg2<F>(2));
     }
-    for (auto const order : {Order::ascending, Order::any}) {
-        std::string const how = order == Order::any ? "in any order" : "ascending";
-        for (auto const timed : {Timed::map, Timed::unmap}) {
-            std::string const what =
-                (timed == Timed::map ? ": map pages " : ": unmap pages ") + how;
-            add(name + what,
-                [=](benchmark::State& state) { scattered(state, format, timed, order); });
-            goals.push_back(
-                {"G7", name + what + ", a call", name + what, order == Order::ascending ? 5.0 : 0,
-                 (timed == Timed::map ? "btree_map: insert " : "btree_map: erase ") + how});
-        }
-    }
+    add(name + ": one each",
+        [=](benchmark::State& state) { scattered(state, format, Writers::one, Order::ascending); });
+    add(name + ": one each of many", [=](benchmark::State& state) {
+        scattered(state, format, Writers::many, Order::ascending);
+    });
     add(name + ": hole", [=](benchmark::State& state) { hole(state, format); });
-    goals.push_back(
-        {"G8", name + ": a page out of a large leaf", name + ": hole", 100, "memset 4 KiB", 0});
     add(name + ": walk", [=](benchmark::State& state) { walks(state, format, false); });
     add(name + ": walk beside a writer",
         [=](benchmark::State& state) { walks(state, format, true); });
-    goals.push_back({"G14", name + ": walk beside 100k unmaps/s", name + ": walk beside a writer",
-                     0, name + ": walk", 1.1});
+}
+
+// The floor of all fills is to zero as many bytes; the goal for the writers of many threads is the
+// one for a writer alone.
+std::vector<bench::Column> columns()
+{
+    return {{"G4", "map:1G", 0.5, ": GiB of pages"},
+            {"G4", "pages", 0.5, ": pages"},
+            {"G5", "blocks", 0.3, ": blocks"},
+            {"G5", "giants", 1.5, ": giants"},
+            {"G6", "unmap:1G", 5.1, ": GiB of pages.unmap"},
+            {"G6", "pages", 5.1, ": pages.unmap"},
+            {"G6", "blocks", 0.5, ": blocks.unmap"},
+            {"G7", "map 1", 5, ": one each"},
+            {"G7", "unmap 1", 5, ": one each.unmap"},
+            {"G7", "map, many", 5, ": one each of many"},
+            {"G7", "unmap,many", 5, ": one each of many.unmap"},
+            {"G8", "hole", 100, ": hole"},
+            {"", "walk", 0, ": walk"},
+            {"G14", "beside", 1.1, ": walk beside a writer", ": walk"}};
+}
+
+std::vector<bench::Goal> floors_and_peers()
+{
+    std::vector<bench::Goal> all{
+        {"G3", "map, unmap and wait, nobody reads", "strict unmap", 350},
+        {"G3", "map, unmap and wait, a thread reads", "strict unmap, one reads", 12000},
+        {"G4", "VT-d: map 1 GiB of pages, a leaf", "VT-d: GiB of pages", 0.5, "memset 2 MiB"},
+        {"G4", "VT-d: map 64 GiB of pages, a leaf", "VT-d: pages", 0.5, "memset 128 MiB"},
+        {"G5", "VT-d: map 64 GiB of 2M, a leaf", "VT-d: blocks", 0.3, "memset 256 KiB"},
+        {"G8", "VT-d: a page out of a leaf of 2M", "VT-d: hole", 100, "memset 4 KiB"},
+    };
+    for (std::string const peer : {"btree_map", "std::map"})
+        for (std::string const how : {": ascending", ": any order"}) {
+            double const goal = how == ": ascending" ? 5 : 0;
+            all.push_back({"G7", "VT-d: map pages" + how, "VT-d" + how, goal, peer + how});
+            all.push_back({"G7", "VT-d: unmap pages" + how, "VT-d" + how + ".unmap", goal,
+                           peer + how + ".unmap"});
+        }
+    return all;
 }
 
 }  // namespace
@@ -355,10 +411,6 @@ int main(int argc, char** argv)
     benchmark::RegisterBenchmark("strict unmap, one reads", [vtd](benchmark::State& state) {
         strict_unmap(state, vtd, true);
     })->UseRealTime();
-    goals.push_back({"G3", "map, unmap and wait, nobody reads", "strict unmap", 350});
-    goals.push_back(
-        {"G3", "map, unmap and wait, a thread reads", "strict unmap, one reads", 12000});
-
     // Of one table, as a whole.
     add("memset 4 KiB", [](benchmark::State& state) {
         zero_tables(state, 4 << 10);
@@ -367,22 +419,22 @@ int main(int argc, char** argv)
     add("memset 256 KiB", [](benchmark::State& state) { zero_tables(state, 256 << 10); });
     add("memset 2 MiB", [](benchmark::State& state) { zero_tables(state, 2 << 20); });
     add("memset 128 MiB", [](benchmark::State& state) { zero_tables(state, 128 << 20); });
-    for (auto const order : {Order::ascending, Order::any})
-        for (auto const timed : {Timed::map, Timed::unmap}) {
-            std::string const what =
-                (timed == Timed::map ? ": insert " : ": erase ") +
-                std::string{order == Order::any ? "in any order" : "ascending"};
-            add("std::map" + what, [=](benchmark::State& state) {
-                map_peer<std::map<std::uint64_t, std::uint64_t>>(state, timed, order);
-            });
-            add("btree_map" + what, [=](benchmark::State& state) {
-                map_peer<absl::btree_map<std::uint64_t, std::uint64_t>>(state, timed, order);
-            });
-            goals.push_back({"", "std::map" + what, "std::map" + what, 0, "btree_map" + what, 0});
-        }
+    for (auto const order : {Order::ascending, Order::any}) {
+        std::string const how = order == Order::any ? ": any order" : ": ascending";
+        add("VT-d" + how,
+            [=](benchmark::State& state) { scattered(state, vtd, Writers::one, order); });
+        add("std::map" + how, [=](benchmark::State& state) {
+            map_peer<std::map<std::uint64_t, std::uint64_t>>(state, order);
+        });
+        add("btree_map" + how, [=](benchmark::State& state) {
+            map_peer<absl::btree_map<std::uint64_t, std::uint64_t>>(state, order);
+        });
+    }
 
     bench::Medians medians;
     bool const ran = benchmark::RunSpecifiedBenchmarks(&medians) > 0;
-    medians.print(goals);
+    medians.print(formats, columns());
+    fmt::print("\n");
+    medians.print(floors_and_peers());
     return ran ? 0 : 1;
 }

@@ -317,11 +317,11 @@ void add_all()
                                       {"vtd", Model::vtd},
                                       {"amdvi", Model::amdvi},
                                       {"smmuv3", Model::smmuv3}}) {
-        std::string const of = std::string{"_"} + name;
-        add("hot_one" + of, [model](State& s) { hot_pages(s, one_region(model)); });
-        add("hot_65536" + of, [model](State& s) { hot_pages(s, scattered(model)); });
-        add("gather_one" + of, [model](State& s) { gather(s, one_region(model), 64 * kGiB); });
-        add("gather_33" + of, [model](State& s) { gather(s, scattered(model), 65536 * kPage); });
+        std::string const of = name;
+        add(of + ": hot of one", [model](State& s) { hot_pages(s, one_region(model)); });
+        add(of + ": hot of 65536", [model](State& s) { hot_pages(s, scattered(model)); });
+        add(of + ": gather one", [model](State& s) { gather(s, one_region(model), 64 * kGiB); });
+        add(of + ": gather 32", [model](State& s) { gather(s, scattered(model), 65536 * kPage); });
     }
     add("hot_beside_writer", [](State& s) { beside_writer(s, one_region(Model::native)); });
     add("hot_beside_reader", [](State& s) { beside_reader(s, one_region(Model::native)); });
@@ -336,15 +336,15 @@ void add_all()
 
 std::vector<Goal> goals()
 {
-    std::vector<Goal> all{
+    return {
         {"G3", "wait for accesses, nobody reads", "wait_alone", 350, "wait_urcu_bp"},
         {"G3", "wait for accesses, a device polls", "wait_polling", 500},
         {"G3", "wait for accesses, a device opens sections", "wait_sections", 12000},
         {"", "a section", "section", 0, "section_urcu_bp"},
-        {"G14", "translate beside 100k unmaps/s", "hot_beside_writer", 4.8, "hot_one_native", 1.1,
-         "floor_hot"},
-        {"G15", "translate beside a second reader", "hot_beside_reader", 0, "hot_one_native", 1.03,
-         "floor_hot"},
+        {"G14", "translate beside 100k unmaps/s", "hot_beside_writer", 4.8, "native: hot of one",
+         1.1, "floor_hot"},
+        {"G15", "translate beside a second reader", "hot_beside_reader", 0, "native: hot of one",
+         1.03, "floor_hot"},
         {"G17", "write 4K, known as written", "write_known", 2.0, {}, 0, "floor_hot"},
         {"G17", "write 4K, clean", "write_clean", 5.5},
         {"G17", "write 64K, known as written", "write_64k", 7, {}, 0, "floor_hot"},
@@ -352,25 +352,14 @@ std::vector<Goal> goals()
         {"G18", "what of 64 GiB was written: 1 %", "harvest_1", 75000},
         {"G18", "what of 64 GiB was written: all", "harvest_100", 75000},
     };
-    for (std::string const model : {"native", "vtd", "amdvi", "smmuv3"}) {
-        all.push_back({"G13",
-                       "translate, 64 hot pages of 1 region, " + model,
-                       "hot_one_" + model,
-                       4.8,
-                       {},
-                       0,
-                       "floor_hot"});
-        all.push_back({"G13",
-                       "translate, 64 hot pages of 65536, " + model,
-                       "hot_65536_" + model,
-                       4.8,
-                       {},
-                       0,
-                       "floor_hot"});
-        all.push_back({"G16", "128K in 1 segment, " + model, "gather_one_" + model, 2.8});
-        all.push_back({"G16", "128K in 32 segments, " + model, "gather_33_" + model, 70});
-    }
-    return all;
+}
+
+std::vector<Column> columns()
+{
+    return {{"G13", "hot,1", 4.8, ": hot of one", {}, "floor_hot"},
+            {"G13", "hot,65536", 4.8, ": hot of 65536", {}, "floor_hot"},
+            {"G16", "128K in 1", 2.8, ": gather one"},
+            {"G16", "in 32", 70, ": gather 32"}};
 }
 
 }  // namespace
@@ -383,6 +372,8 @@ int main(int argc, char** argv)
     if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 2;
     pinfold::bench::Medians medians;
     if (benchmark::RunSpecifiedBenchmarks(&medians) == 0) return 1;
+    medians.print({"native", "vtd", "amdvi", "smmuv3"}, pinfold::bench::columns());
+    fmt::print("\n");
     medians.print(pinfold::bench::goals());
     return 0;
 }
