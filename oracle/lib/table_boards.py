@@ -99,8 +99,8 @@ _SOURCES = {
     "x86_cpu": ("x86_boot.S", "x86_cpu_trap.S", "x86_cpu.c"),
     "x86_vtd": ("x86_boot.S", "x86_edu.c", "x86_vtd.c"),
     "x86_amd": ("x86_boot.S", "x86_edu.c", "x86_amd.c"),
-    "arm64_stage1": ("arm64_stage1_boot.S", "arm64_stage1.c"),
-    "arm64_stage2": ("arm64_stage2_boot.S", "arm64_stage2.c"),
+    "arm64_stage1": ("arm64_stage1_boot.S", "arm64_stage1.c", "arm64.c"),
+    "arm64_stage2": ("arm64_stage2_boot.S", "arm64_stage2.c", "arm64.c"),
     "riscv": ("riscv_boot.S", "riscv.c"),
     "arm32": ("arm32_boot.S", "arm32.c"),
 }

@@ -2,7 +2,7 @@
  * STTR), and its translation instructions. arm64_stage1_boot.S says how it starts. TTBR0 is the
  * table under test's alone. Settings: 0 TTBR0, 1 TCR without the fields of TTBR1, 2 MAIR. A fault's
  * code is ESR_EL1, or PAR_EL1's low half for a translation. */
-#include "reader.h"
+#include "arm64.h"
 
 #define TCR_UPPER 0xffff0000ull /* the fields of TTBR1 */
 
@@ -17,7 +17,7 @@ void reader_start(struct orders const* orders)
 
 void reader_flush(void) { __asm__ volatile("dsb ish; tlbi vmalle1; dsb ish; isb" ::: "memory"); }
 
-static uint64_t translate(struct probe const* probe)
+uint64_t translate(struct probe const* probe)
 {
     uint64_t result;
     if (probe->kind == PROBE_TRANSLATE_READ)
@@ -28,32 +28,21 @@ static uint64_t translate(struct probe const* probe)
     return result;
 }
 
-void reader_probe(struct probe const* probe, struct answer* answer)
+/* The boot code's handler knows which registers these are. */
+uint64_t access(struct probe const* probe, uint64_t* fault)
 {
     register uint64_t value __asm__("x0") = probe->iova;
-    register uint64_t fault __asm__("x1") = 0;
+    register uint64_t syndrome __asm__("x1") = 0;
     register uint64_t stored __asm__("x3") = probe->value;
-    switch (probe->kind) {
-        case PROBE_READ:
-            __asm__ volatile("ldtr x0, [x0]" : "+r"(value), "+r"(fault)::"x2", "memory");
-            break;
-        case PROBE_WRITE:
-            __asm__ volatile("sttr x3, [x0]"
-                             : "+r"(value), "+r"(fault)
-                             : "r"(stored)
-                             : "x2", "memory");
-            break;
-        default: value = translate(probe); fault = (value & 1) != 0 ? value : 0;
-    }
-    answer->outcome = fault != 0 ? ANSWER_FAULT : ANSWER_DONE;
-    answer->code = (uint32_t)fault;
-    answer->value = value;
-    answer->address = fault != 0 ? value : 0;
-}
-
-void reader_finish_pass(struct probe const* probes, struct answer* answers, uint64_t count)
-{
-    (void)probes, (void)answers, (void)count;
+    if (probe->kind == PROBE_READ)
+        __asm__ volatile("ldtr x0, [x0]" : "+r"(value), "+r"(syndrome)::"x2", "memory");
+    else
+        __asm__ volatile("sttr x3, [x0]"
+                         : "+r"(value), "+r"(syndrome)
+                         : "r"(stored)
+                         : "x2", "memory");
+    *fault = syndrome;
+    return value;
 }
 
 /* PSCI SYSTEM_OFF. */

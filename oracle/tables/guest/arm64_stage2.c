@@ -2,7 +2,7 @@
  * Settings: 0 VTTBR_EL2, 1 VTCR_EL2, 2 the IOVA and 3 the physical address of a page for the code
  * that runs at EL1. A fault's code is ESR_EL2, or ESR_EL1 of one from beyond the MMU, or PAR_EL1's
  * low half for a translation. */
-#include "reader.h"
+#include "arm64.h"
 
 #define HCR_VM (1ull << 0)
 #define HCR_RW (1ull << 31)
@@ -31,7 +31,7 @@ void reader_start(struct orders const* orders)
 
 void reader_flush(void) { __asm__ volatile("dsb ish; tlbi vmalls12e1; dsb ish; isb" ::: "memory"); }
 
-static uint64_t translate(struct probe const* probe)
+uint64_t translate(struct probe const* probe)
 {
     uint64_t result;
     if (probe->kind == PROBE_TRANSLATE_READ)
@@ -42,26 +42,10 @@ static uint64_t translate(struct probe const* probe)
     return result;
 }
 
-void reader_probe(struct probe const* probe, struct answer* answer)
+uint64_t access(struct probe const* probe, uint64_t* fault)
 {
-    uint64_t fault = 0;
-    uint64_t value;
-    switch (probe->kind) {
-        case PROBE_READ: value = access_below(probe->iova, 0, code_below, &fault); break;
-        case PROBE_WRITE:
-            value = access_below(probe->iova, probe->value, code_below + 8, &fault);
-            break;
-        default: value = translate(probe); fault = (value & 1) != 0 ? value : 0;
-    }
-    answer->outcome = fault != 0 ? ANSWER_FAULT : ANSWER_DONE;
-    answer->code = (uint32_t)fault;
-    answer->value = value;
-    answer->address = fault != 0 ? value : 0;
-}
-
-void reader_finish_pass(struct probe const* probes, struct answer* answers, uint64_t count)
-{
-    (void)probes, (void)answers, (void)count;
+    uint64_t const code = code_below + (probe->kind == PROBE_READ ? 0 : 8);
+    return access_below(probe->iova, probe->value, code, fault);
 }
 
 /* PSCI SYSTEM_OFF. */
