@@ -1,6 +1,7 @@
 // Where an IOVA's slots are: the arithmetic of a format's levels, all of it at compile time.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <bit>
 #include <cstdint>

@@ -4,57 +4,29 @@
 // too. Hardware sets A and D where the context says so. VT-d specification, 3.7 and 9.10.
 #pragma once
 
-#include "pagetable/format.hpp"
+#include "pagetable/x86_geometry.hpp"
 
 namespace pinfold::pagetable {
 
-struct Vtdss {
-    using Word = std::uint64_t;
-
-    static constexpr unsigned kGranuleLg2 = 12;
-    static constexpr unsigned kSlotsLg2 = 9;
+struct Vtdss : X86Geometry {
     static constexpr unsigned kMinLevels = 3;
-    static constexpr unsigned kMaxLevels = 5;
-    static constexpr unsigned kPaddrBits = 52;
 
     static constexpr Word kRead = Word{1} << 0;
     static constexpr Word kWrite = Word{1} << 1;
-    static constexpr Word kPageSize = Word{1} << 7;  // a leaf, at levels 1 and 2
     static constexpr Word kAccessed = Word{1} << 8;
     static constexpr Word kDirty = Word{1} << 9;
     static constexpr Word kSnoop = Word{1} << 11;
-    static constexpr Word kAddress = 0x000f'ffff'ffff'f000;
-
-    static constexpr unsigned slots_lg2(unsigned) { return kSlotsLg2; }
-    static constexpr PageSize slot_size(unsigned level)
-    {
-        return PageSize::lg2_of(kGranuleLg2 + kSlotsLg2 * level);
-    }
-
-    static constexpr PageSizes leaf_sizes(unsigned level)
-    {
-        return level <= kTopLeafLevel ? PageSizes{slot_size(level).bytes()} : PageSizes{};
-    }
 
     static constexpr Entry entry(Word word, unsigned level)
     {
         if ((word & (kRead | kWrite)) == 0) return Entry::empty;
-        if (level == 0) return Entry::leaf;
-        if ((word & kPageSize) == 0) return Entry::table;
-        if (level > kTopLeafLevel || (word & kAddress & slot_size(level).mask()) != 0)
-            return Entry::reserved;
-        return Entry::leaf;
+        return present_entry(word, level);
     }
 
     static constexpr Word attributes(Asked const& asked)
     {
         return static_cast<Word>(asked.prot) | (asked.snoop == Snoop::always ? kSnoop : 0);
     }
-    static constexpr Word make_leaf(Paddr paddr, unsigned level, PageSize, Word attributes)
-    {
-        return paddr.raw() | attributes | (level == 0 ? 0 : kPageSize);
-    }
-    static constexpr PageSize leaf_size(Word, unsigned level) { return slot_size(level); }
     static constexpr Paddr leaf_paddr(Word word, unsigned) { return Paddr{word & kAddress}; }
 
     static constexpr Word leaf_attributes(Word word, unsigned)
@@ -63,7 +35,6 @@ struct Vtdss {
     }
 
     static constexpr Word make_table(Paddr paddr, unsigned) { return paddr.raw() | kRead | kWrite; }
-    static constexpr Paddr table_paddr(Word word) { return Paddr{word & kAddress}; }
 
     static constexpr Prot prot(Word word, unsigned)
     {
@@ -74,9 +45,6 @@ struct Vtdss {
     static constexpr Word make_clean(Word leaf) { return leaf & ~kDirty; }
     static constexpr Word make_accessed(Word leaf) { return leaf | kAccessed; }
     static constexpr Word make_dirty(Word leaf) { return leaf | kAccessed | kDirty; }
-
-private:
-    static constexpr unsigned kTopLeafLevel = 2;
 };
 
 static_assert(TracksDirty<Vtdss>);

@@ -4,7 +4,7 @@
 // specification, 9.7.
 #pragma once
 
-#include "pagetable/format.hpp"
+#include "pagetable/x86_geometry.hpp"
 
 namespace pinfold::pagetable {
 
@@ -14,41 +14,18 @@ namespace pinfold::pagetable {
 enum class X86Writer : std::uint8_t { generic, vtd61, amd61 };
 
 template <X86Writer Writer>
-struct X86_64 {
-    using Word = std::uint64_t;
-
-    static constexpr unsigned kGranuleLg2 = 12;
-    static constexpr unsigned kSlotsLg2 = 9;
-    static constexpr unsigned kMaxLevels = 5;
-    static constexpr unsigned kPaddrBits = 52;
-
+struct X86_64 : X86Geometry {
     static constexpr Word kPresent = Word{1} << 0;
     static constexpr Word kWrite = Word{1} << 1;
     static constexpr Word kUser = Word{1} << 2;
     static constexpr Word kAccessed = Word{1} << 5;
     static constexpr Word kDirty = Word{1} << 6;
-    static constexpr Word kPageSize = Word{1} << 7;  // a leaf, at levels 1 and 2
-    static constexpr Word kAddress = 0x000f'ffff'ffff'f000;
     static constexpr Word kNoExecute = Word{1} << 63;
-
-    static constexpr unsigned slots_lg2(unsigned) { return kSlotsLg2; }
-    static constexpr PageSize slot_size(unsigned level)
-    {
-        return PageSize::lg2_of(kGranuleLg2 + kSlotsLg2 * level);
-    }
-    static constexpr PageSizes leaf_sizes(unsigned level)
-    {
-        return level <= kTopLeafLevel ? PageSizes{slot_size(level).bytes()} : PageSizes{};
-    }
 
     static constexpr Entry entry(Word word, unsigned level)
     {
         if ((word & kPresent) == 0) return Entry::empty;
-        if (level == 0) return Entry::leaf;
-        if ((word & kPageSize) == 0) return Entry::table;
-        if (level > kTopLeafLevel || (word & kAddress & slot_size(level).mask() & ~kPat) != 0)
-            return Entry::reserved;
-        return Entry::leaf;
+        return present_entry(word, level, kPat);
     }
 
     // A leaf that can be written is made dirty, unless its first write is to be seen.
@@ -59,11 +36,6 @@ struct X86_64 {
         return kPresent | kUser | kAccessed | kForbidden | (writes ? kWrite : 0) |
                (dirty && !asked.tracked ? kDirty : 0);
     }
-    static constexpr Word make_leaf(Paddr paddr, unsigned level, PageSize, Word attributes)
-    {
-        return paddr.raw() | attributes | (level == 0 ? 0 : kPageSize);
-    }
-    static constexpr PageSize leaf_size(Word, unsigned level) { return slot_size(level); }
     static constexpr Paddr leaf_paddr(Word word, unsigned level)
     {
         return Paddr{slot_size(level).align_down(word & kAddress)};
@@ -77,7 +49,6 @@ struct X86_64 {
     {
         return paddr.raw() | kPresent | kWrite | kUser | kAccessed | kForbidden;
     }
-    static constexpr Paddr table_paddr(Word word) { return Paddr{word & kAddress}; }
 
     // A device's accesses are the user's.
     static constexpr Prot prot(Word word, unsigned)
@@ -92,7 +63,6 @@ struct X86_64 {
     static constexpr Word make_dirty(Word leaf) { return leaf | kAccessed | kDirty; }
 
 private:
-    static constexpr unsigned kTopLeafLevel = 2;
     static constexpr Word kPat = Word{1} << 12;  // of a large leaf: no address bit
     static constexpr Word kForbidden = Writer == X86Writer::vtd61 ? kNoExecute : 0;
 };
