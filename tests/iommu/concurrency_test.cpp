@@ -164,7 +164,10 @@ TEST_P(Concurrency, a_dead_translation_is_used_if_a_sync_leaves_out_the_invalida
     options.omit.invalidation = true;
     Unit bad{options};
     ASSERT_TRUE(bad.endpoint->attach(*bad.domain));
-    EXPECT_GT(Deaths{bad}.wrong(1), 0);
+    // On a busy machine the devices may not get to run in one go.
+    std::uint64_t wrong = 0;
+    for (int tries = 0; tries < 10 && wrong == 0; ++tries) wrong = Deaths{bad}.wrong(1);
+    EXPECT_GT(wrong, 0);
 }
 
 // Threads that map and unmap side by side, in pages of the same tables and in tables of their own,

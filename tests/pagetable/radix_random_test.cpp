@@ -2,15 +2,18 @@
 // second reader walks all raw words.
 #include <gtest/gtest.h>
 
-#include <cstdlib>
 #include <random>
 
 #include "pagetable/amdv1.hpp"
 #include "pagetable/arm_lpae.hpp"
+#include "pagetable/arm_lpae_s2.hpp"
 #include "pagetable/leaf_model.hpp"
 #include "pagetable/radix.hpp"
+#include "pagetable/riscv.hpp"
 #include "pagetable/vtdss.hpp"
+#include "pagetable/x86_64.hpp"
 #include "support/raw_walk.hpp"
+#include "support/seed.hpp"
 
 namespace pinfold::pagetable {
 namespace {
@@ -18,12 +21,6 @@ namespace {
 constexpr std::uint64_t kPage = 0x1000;
 constexpr std::uint64_t k2MBytes = 0x200000;
 constexpr std::uint64_t k1GBytes = 0x40000000;
-
-std::uint64_t seed()
-{
-    char const* const given = std::getenv("PINFOLD_SEED");
-    return given != nullptr ? std::strtoull(given, nullptr, 0) : std::random_device{}();
-}
 
 struct Request {
     std::uint64_t iova;
@@ -115,11 +112,11 @@ struct Pace {
 template <PageTableFormat F, class Reader>
 void agrees_with_the_model_and_the_second_reader(Shape<F> const& shape, Units units, Pace pace = {})
 {
-    std::uint64_t const seed_here = seed();
+    std::uint64_t const seed_here = test::seed();
     SCOPED_TRACE("PINFOLD_SEED=" + std::to_string(seed_here));
     std::printf("PINFOLD_SEED=%llu\n", static_cast<unsigned long long>(seed_here));
 
-    auto const page = PageSize::lg2_of(F::kSlotsLg2 + 3);
+    auto const page = PageSize::lg2_of(F::slots_lg2(0) + 3);
     auto const memory = TableMemory::create(page, TableMemory::kUnlimited).value();
     auto table = RadixTable<F>::create(memory, shape).value();
     std::uint64_t const last = table->aperture().last.raw();
@@ -135,7 +132,9 @@ void agrees_with_the_model_and_the_second_reader(Shape<F> const& shape, Units un
             auto const done = table->map(Iova{request.iova}, Paddr{request.paddr}, request.size,
                                          request.prot, Snoop::as_asked, mapped);
             // What the format makes of the rights that were asked for.
-            Prot const prot = F::prot(F::attributes({.prot = request.prot}), 0);
+            Prot const prot = F::prot(F::make_leaf(Paddr{0}, 0, PageSize::lg2_of(F::kGranuleLg2),
+                                                   F::attributes({.prot = request.prot})),
+                                      0);
             ASSERT_EQ(done, model.map(request.iova, request.paddr, request.size, prot, expected));
             ASSERT_EQ(mapped, expected);
             mapped_requests.push_back(request);
@@ -235,6 +234,55 @@ TEST_P(ArmLpaeRandom, of_64K_agrees_with_the_model_and_the_second_reader)
 INSTANTIATE_TEST_SUITE_P(WidthsAndWays, ArmLpaeRandom,
                          testing::Combine(testing::Values(42U, 48U, 52U),
                                           testing::Values(Partial::splits, Partial::refuses)));
+
+class X86Random : public testing::TestWithParam<std::tuple<unsigned, std::uint64_t>> {};
+
+TEST_P(X86Random, agrees_with_the_model_and_the_second_reader)
+{
+    auto const [levels, bitmap] = GetParam();
+    agrees_with_the_model_and_the_second_reader<X86_64<X86Writer::generic>, test::X86Reader>(
+        {.levels = levels, .width = x86_width(levels), .page_sizes = PageSizes{bitmap}}, k4KUnits,
+        Pace{200, 2});
+}
+
+INSTANTIATE_TEST_SUITE_P(LevelsAndSizes, X86Random,
+                         testing::Combine(testing::Values(4U, 5U),
+                                          testing::Values(kPage, kPage | k2MBytes,
+                                                          kPage | k2MBytes | k1GBytes)));
+
+class RiscvRandom : public testing::TestWithParam<std::tuple<unsigned, std::uint64_t>> {};
+
+TEST_P(RiscvRandom, agrees_with_the_model_and_the_second_reader)
+{
+    auto const [levels, bitmap] = GetParam();
+    agrees_with_the_model_and_the_second_reader<Riscv<>, test::RiscvReader>(
+        {.levels = levels, .width = 12 + 9 * levels - 1, .page_sizes = PageSizes{bitmap}}, k4KUnits,
+        Pace{200, 2});
+}
+
+INSTANTIATE_TEST_SUITE_P(LevelsAndSizes, RiscvRandom,
+                         testing::Combine(testing::Values(3U, 4U, 5U),
+                                          testing::Values(kPage, kPage | 0x10000 | k2MBytes,
+                                                          kPage | 0x10000 | k2MBytes | k1GBytes)));
+
+template <unsigned GranuleLg2>
+void arm_stage2_agrees(unsigned levels, unsigned width, PageSizes sizes)
+{
+    using Format = ArmStage2<GranuleLg2>;
+    std::uint64_t const block = std::uint64_t{1} << slot_lg2<Format>(1);
+    agrees_with_the_model_and_the_second_reader<Format, test::ArmStage2Reader<GranuleLg2>>(
+        {.levels = levels, .width = width, .page_sizes = sizes, .partial = Partial::splits},
+        {std::uint64_t{1} << GranuleLg2, block, GranuleLg2 == 12 ? k1GBytes : block}, Pace{80, 8});
+}
+
+TEST(ArmStage2Random, agrees_with_the_model_and_the_second_reader)
+{
+    arm_stage2_agrees<12>(3, 39, PageSizes{kPage | k2MBytes});
+    arm_stage2_agrees<12>(4, 48, PageSizes{kPage | k2MBytes | k1GBytes});
+    arm_stage2_agrees<14>(3, 47, PageSizes{0x200'4000});
+    arm_stage2_agrees<16>(2, 42, PageSizes{0x2001'0000});
+    arm_stage2_agrees<16>(3, 48, PageSizes{0x2001'0000});
+}
 
 }  // namespace
 }  // namespace pinfold::pagetable

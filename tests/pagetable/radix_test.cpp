@@ -63,6 +63,57 @@ TEST(Radix, a_mapping_is_cut_into_the_largest_leaves_that_fit)
     EXPECT_EQ(bench.table->leaves()[21], 2);
 }
 
+// The table that it was in has gone, with the table above it.
+TEST(Radix, a_page_goes_where_its_table_is_now)
+{
+    Vtd bench{4};
+    ASSERT_TRUE(bench.map(0, 0x7000, kPage));
+    EXPECT_EQ(bench.unmap(0, kPage), kPage);
+    ASSERT_TRUE(bench.map(0, k1GBytes, k1GBytes));
+    EXPECT_EQ(bench.unmap(0, k1GBytes), k1GBytes);
+    ASSERT_TRUE(bench.map(0, 0x8000, kPage));
+    EXPECT_EQ(bench.raw().leaves, (std::vector{test::RawLeaf{0, kPage, 0x8000, 3}}));
+    EXPECT_EQ(bench.unmap(0, kPage), kPage);
+    EXPECT_TRUE(bench.raw().leaves.empty());
+}
+
+// Of two trees on one memory, one has the table now that the other had for the same place.
+TEST(Radix, a_page_does_not_go_into_a_table_of_another_tree)
+{
+    Vtd bench{3};
+    ASSERT_TRUE(bench.map(0, 0x7000, kPage));
+    EXPECT_EQ(bench.unmap(0, k2MBytes), kPage);
+    bench.table->release_tables();
+    auto other = RadixTable<Vtdss>::create(bench.memory, Shape<Vtdss>::fixed(3, kAllSizes)).value();
+    std::uint64_t mapped = 0;
+    ASSERT_TRUE(other->map(Iova{0}, Paddr{0x9000}, kPage, Prot::read, Snoop::as_asked, mapped));
+    ASSERT_TRUE(bench.map(kPage, 0x8000, kPage));
+    EXPECT_FALSE(other->walk(Iova{kPage}));
+    EXPECT_EQ(bench.raw().leaves, (std::vector{test::RawLeaf{kPage, kPage, 0x8000, 3}}));
+}
+
+TEST(Radix, a_visit_shows_leaves_in_a_row_until_a_hole_or_until_it_is_enough)
+{
+    Vtd bench{3};
+    ASSERT_TRUE(bench.map(0x1ff000, 0x401ff000, 0x402000));
+    std::vector<std::uint64_t> starts;
+    auto const all = [&](auto const& leaf) {
+        starts.push_back(leaf.iova.start.raw());
+        return true;
+    };
+    bench.table->visit({Iova{0x1ff000}, Iova{~std::uint64_t{0}}}, all);
+    EXPECT_EQ(starts, (std::vector<std::uint64_t>{0x1ff000, 0x200000, 0x400000, 0x600000}));
+    starts.clear();
+    bench.table->visit({Iova{0x201000}, Iova{0x400000}}, all);
+    EXPECT_EQ(starts, (std::vector<std::uint64_t>{0x200000, 0x400000}));
+    starts.clear();
+    bench.table->visit({Iova{0x1fe000}, Iova{0x400000}}, all);
+    EXPECT_TRUE(starts.empty());
+    bench.table->visit({Iova{0x1ff000}, Iova{0x400000}},
+                       [&](auto const& leaf) { return all(leaf) && starts.size() < 2; });
+    EXPECT_EQ(starts.size(), 2);
+}
+
 // The vectors of the kernel's own unit tests for its generic page tables.
 TEST(Radix, the_cuts_of_the_kernels_unit_tests_come_out)
 {

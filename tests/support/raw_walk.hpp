@@ -116,6 +116,91 @@ struct ArmReader {
     }
 };
 
+// Arm long descriptors, stage 2, without the contiguous hint: Arm ARM, D8.3.
+template <unsigned PageLg2>
+struct ArmStage2Reader {
+    static constexpr unsigned kPageLg2 = PageLg2;
+    static constexpr unsigned kIndexLg2 = PageLg2 - 3;
+
+    static RawWord read(std::uint64_t word, unsigned height, std::uint64_t span)
+    {
+        RawWord raw;
+        if (word % 2 == 0) return raw;
+        raw.address = word << 16 >> (16 + PageLg2) << PageLg2;
+        if (PageLg2 == 16) raw.address += (word >> 12) % 16 << 48;
+        raw.bytes = span;
+        bool const bit1 = (word >> 1) % 2 == 1;
+        if (bit1 && height > 1) {
+            raw.kind = RawWord::Kind::table;
+            raw.rights = 3;
+            raw.well_formed = word >> 48 == 0 && (word & 0xffc) == 0;
+            return raw;
+        }
+        raw.kind = RawWord::Kind::leaf;
+        raw.rights = static_cast<unsigned>((word >> 6) % 4);  // S2AP
+        // Accessed, inner shareable, normal memory that is cached on both sides.
+        raw.well_formed = bit1 == (height == 1) && height <= (PageLg2 == 14 ? 2 : 3) &&
+                          raw.address % span == 0 && word >> 48 == 0 && (word & 0xf3c) == 0x73c;
+        return raw;
+    }
+};
+
+// x86-64 with 4 or 5 levels: Intel SDM, volume 3, 4.5.
+struct X86Reader {
+    static constexpr unsigned kPageLg2 = 12;
+    static constexpr unsigned kIndexLg2 = 9;
+
+    static RawWord read(std::uint64_t word, unsigned height, std::uint64_t span)
+    {
+        RawWord raw;
+        if (word % 2 == 0) return raw;
+        raw.rights = (word >> 1) % 2 == 1 ? 3 : 1;
+        raw.address = (word >> 12 << 24 >> 24) << 12;  // bits 51:12
+        bool const last = height == 1 || (word >> 7) % 2 == 1;
+        raw.kind = last ? RawWord::Kind::leaf : RawWord::Kind::table;
+        raw.bytes = span;
+        // The user's and accessed; a leaf that can be written is dirty, the others are not.
+        bool const dirty = (word >> 6) % 2 == 1;
+        raw.well_formed =
+            (word & 0x24) == 0x24 && word >> 52 == 0 && (word & 0xf18) == 0 &&
+            (!last || (height <= 3 && raw.address % span == 0 && dirty == (raw.rights == 3)));
+        return raw;
+    }
+};
+
+// RISC-V Sv39, Sv48 and Sv57 with Svnapot: privileged architecture, 12.3 and 12.6.
+struct RiscvReader {
+    static constexpr unsigned kPageLg2 = 12;
+    static constexpr unsigned kIndexLg2 = 9;
+
+    static RawWord read(std::uint64_t word, unsigned height, std::uint64_t span)
+    {
+        RawWord raw;
+        if (word % 2 == 0) return raw;
+        raw.address = (word << 10 >> 20) << 12;  // PPN, bits 53:10
+        raw.bytes = span;
+        auto const rights = static_cast<unsigned>((word >> 1) % 8);  // R, W, X
+        if (rights == 0) {
+            raw.kind = RawWord::Kind::table;
+            raw.rights = 3;
+            raw.well_formed = height > 1 && word >> 54 == 0 && (word & 0x3fe) == 0;
+            return raw;
+        }
+        raw.kind = RawWord::Kind::leaf;
+        raw.rights = rights % 4;
+        bool const napot = word >> 63 == 1;
+        if (napot) {
+            raw.bytes = 0x10000;
+            raw.well_formed = height == 1 && raw.address % 0x10000 == 0x8000;
+            raw.address -= 0x8000;
+        }
+        // The user's and accessed; what is written can be read.
+        raw.well_formed = raw.well_formed && raw.address % raw.bytes == 0 &&
+                          (word & 0x50) == 0x50 && raw.rights != 2 && (word << 1 >> 55) == 0;
+        return raw;
+    }
+};
+
 template <class Reader>
 void raw_walk_table(RawTree& tree, std::uint64_t page, unsigned height, std::uint64_t iova,
                     unsigned rights)
