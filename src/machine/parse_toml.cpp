@@ -114,7 +114,7 @@ void read_type1(Section& section, Description& machine)
 // A model's setting: a string, a number or a truth value, as a --device argument would have it.
 std::optional<std::string> setting_of(toml::node const& node)
 {
-    if (auto const text = node.value_exact<std::string>()) return *text;
+    if (auto text = node.value_exact<std::string>()) return text;
     if (auto const number = node.value_exact<std::int64_t>()) return fmt::format("{}", *number);
     if (auto const flag = node.value_exact<bool>()) return *flag ? "yes" : "no";
     return std::nullopt;

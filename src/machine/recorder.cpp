@@ -18,6 +18,7 @@ public:
         auto const written = fmt::format_to_n(text_.data(), text_.size(), format, args...);
         size_ = std::min(written.size, text_.size());
     }
+    // NOLINTNEXTLINE(google-explicit-constructor): it is a string
     operator std::string_view() const { return {text_.data(), size_}; }
 
 private:
