@@ -115,6 +115,7 @@ TEST_F(DeviceServers, each_mistake_has_its_errno)
     std::array<Paddr, 4> pages;
     EXPECT_ERRNO(server->pin_pages(Iova{kI}, Prot::read, {}), inval);
     EXPECT_ERRNO(server->pin_pages(Iova{0 - 2 * kP}, Prot::read, pages), overflow);
+    EXPECT_ERRNO(server->pin_pages(Iova{0 - 2 * kP + 1}, Prot::read, pages), inval);
     for (auto const kernel : {Kernel::v6_1, Kernel::v6_12}) {
         bench.settings.kernel = kernel;
         EXPECT_ERRNO(server->pin_pages(Iova{0 - 2 * kP}, Prot::read, pages), inval);
@@ -157,6 +158,9 @@ TEST(DeviceServersV1, version_1_has_no_pins)
     EXPECT_TRUE(bench.map(kI, buffer.vaddr(), kP));
     Paddr page;
     EXPECT_ERRNO(server->pin_pages(Iova{kI}, Prot::read, {&page, 1}), acces);
+    EXPECT_ERRNO(server->pin_pages(Iova{kI + 1}, Prot::read, {&page, 1}), inval) << "form first";
+    std::array<Paddr, 4> pages;
+    EXPECT_ERRNO(server->pin_pages(Iova{0 - 2 * kP}, Prot::read, pages), overflow);
     server.reset();
     bench.container.remove(group);
 }

@@ -107,6 +107,21 @@ TEST_P(ReservedTest, p8_stay_uncharged_when_their_mapping_moves_to_another_proce
     EXPECT_EQ(bench_.charged(), 0U);
 }
 
+TEST_P(ReservedTest, p15_a_driver_cannot_pin_a_devices_page)
+{
+    Group group{40};
+    ASSERT_TRUE(bench_.container.add(group));
+    auto server = DeviceServer::open(bench_.container, group, [](IovaRange) {}).value();
+    ASSERT_TRUE(map(0, 8));
+    Paddr page;
+    EXPECT_ERRNO(server->pin_pages(Iova{kI + 4 * page_}, Prot::read, {&page, 1}), inval);
+    EXPECT_TRUE(server->pin_pages(Iova{kI}, Prot::read, {&page, 1}));
+    server->unpin_pages(Iova{kI}, 1);
+    EXPECT_TRUE(bench_.unmap_all());
+    server.reset();
+    bench_.container.remove(group);
+}
+
 INSTANTIATE_TEST_SUITE_P(Pages, ReservedTest, testing::Values(k4K, k64K), [](auto const& one) {
     return fmt::format("{}K", one.param.bytes() >> 10);
 });
