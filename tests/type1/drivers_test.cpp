@@ -87,6 +87,7 @@ TEST_F(DeviceServers, a_container_of_emulated_groups_pins_nothing_by_itself)
     EXPECT_EQ(bench.dma_avail(), 65534U);
     EXPECT_ERRNO(bench.map(kI, buffer.vaddr(), kP), exist);
     EXPECT_ERRNO(bench.invalidate_vaddr(kI, 8 * kP), busy);
+    EXPECT_ERRNO(bench.invalidate_vaddr(kI + 1, 8 * kP), busy) << "before the alignment";
     EXPECT_EQ(bench.unmap(kI, 8 * kP), 8 * kP);
 }
 
