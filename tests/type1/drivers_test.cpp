@@ -13,6 +13,7 @@
 
 #include "bench.hpp"
 #include "support/failing_new.hpp"
+#include "type1/dirty_bitmap.hpp"
 
 namespace pinfold::type1 {
 namespace {
@@ -146,6 +147,39 @@ TEST_F(DeviceServers, a_driver_that_cannot_be_told_cannot_pin)
     EXPECT_TRUE(deaf->read(Iova{kI}, bytes));
     Group stranger{41};
     EXPECT_ERRNO(DeviceServer::open(bench.container, stranger, {}), inval);
+}
+
+// As when the last group goes while a call is on its way.
+TEST(Container, without_a_back_end_answers_EINVAL)
+{
+    Bench bench{{.type = std::nullopt}};
+    std::uint64_t word = 0;
+    DirtyQuery const query{Iova{kI}, kP, {kP, 8, Vaddr{reinterpret_cast<std::uint64_t>(&word)}}};
+    EXPECT_ERRNO(bench.container.info(), inval);
+    EXPECT_ERRNO(bench.map(kI, Vaddr{kP}, kP), inval);
+    EXPECT_ERRNO(bench.unmap_all(), inval);
+    EXPECT_ERRNO(bench.container.start_dirty_tracking(), inval);
+    EXPECT_ERRNO(bench.container.stop_dirty_tracking(), inval);
+    EXPECT_ERRNO(bench.container.dirty_bitmap(bench.process, query), inval);
+}
+
+// Rule B-1, for what no test can pin: memory of 8T.
+TEST(DirtyBitmap, has_at_most_2_to_31_granules_less_one)
+{
+    EXPECT_ERRNO(DirtyBitmap::of(std::uint64_t{1} << 31), inval);
+    EXPECT_TRUE(DirtyBitmap::of(1));
+}
+
+TEST_F(DeviceServers, a_driver_whose_group_has_gone_reaches_nothing)
+{
+    bench.container.remove(group);
+    std::array<std::byte, 4> bytes{};
+    EXPECT_ERRNO(pin(kI), inval);
+    EXPECT_ERRNO(server->read(Iova{kI}, bytes), inval);
+    EXPECT_ERRNO(server->write(Iova{kI}, bytes), inval);
+    server->unpin_pages(Iova{kI}, 1);
+    server.reset();
+    EXPECT_TRUE(bench.container.add(group));  // as the fixture found it
 }
 
 TEST(DeviceServersV1, version_1_has_no_pins)
