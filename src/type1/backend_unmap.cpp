@@ -1,5 +1,6 @@
 // UNMAP_DMA: section 4 of the rules.
 #include "type1/backend.hpp"
+#include "type1/rollback.hpp"
 
 namespace pinfold::type1 {
 namespace {
@@ -22,9 +23,8 @@ Result<std::uint64_t> Backend::unmap(host::Process& process, UnmapRequest const&
     if (version_ == Version::v2 && !request.all && bisects(dmas_, range)) return fail(Errno::inval);
 
     if (request.invalidate_vaddr) return invalidate_vaddrs(first_within(range), range);
-    auto const removed = remove_range(process, request, range, notify);
-    leaving_.unpin();
-    return removed;
+    Rollback settle{[&] { leaving_.unpin(); }};  // what has been removed, whatever happens then
+    return remove_range(process, request, range, notify);
 }
 
 Result<IovaRange> Backend::unmap_range(UnmapRequest const& request) const

@@ -1,5 +1,6 @@
 // Undoes on the way out what a call has begun, unless the call commits: the way a failed call,
-// an allocation that throws included, leaves nothing behind.
+// an allocation that throws included, leaves nothing behind. One that never commits does on every
+// way out what must be done.
 #pragma once
 
 #include <utility>

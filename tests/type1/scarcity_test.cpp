@@ -2,6 +2,7 @@
 // process one by one, chunks that cannot be mapped in a second domain.
 #include <gtest/gtest.h>
 
+#include <array>
 #include <new>
 
 #include "bench.hpp"
@@ -195,6 +196,43 @@ TEST(Scarcity, dirty_tracking_that_cannot_start_is_off)
                          });
     EXPECT_TRUE(bench.container.dirty_bitmap(bench.process, query));
     EXPECT_EQ(word, 3U);
+}
+
+// A bitmap grows when it is asked for after the granule has become finer. Mappings before that one
+// have gone already (rule U-9), and so have their pins.
+TEST(Scarcity, an_unmap_whose_bitmap_cannot_grow_lets_go_of_what_it_has_removed)
+{
+    constexpr std::uint64_t kSize = 0x50000;  // more than 64 pages
+    std::uint64_t failures_between = 0;
+    for (std::uint64_t n = 0; n < 8; ++n) {
+        Bench bench{{.iommu = native(0x11000)}};
+        Buffer const buffer{10, k64K};
+        Unit coarse{native(0x10000)};
+        EXPECT_TRUE(bench.container.add(coarse.group));
+        EXPECT_EQ(bench.container.info()->granule, 0x10000U);
+        EXPECT_TRUE(bench.container.start_dirty_tracking());
+        EXPECT_TRUE(bench.map(kI, buffer.vaddr(), kSize));
+        EXPECT_TRUE(bench.map(kI + kSize, buffer.vaddr(5), kSize));
+        bench.container.remove(coarse.group);
+        EXPECT_EQ(bench.container.info()->granule, 0x1000U);
+
+        std::array<std::uint64_t, 3> words{};
+        UnmapRequest const request{
+            .iova = Iova{kI},
+            .size = 2 * kSize,
+            .dirty =
+                Bitmap{0x1000, sizeof words, Vaddr{reinterpret_cast<std::uint64_t>(words.data())}}};
+        try {
+            test::FailingNew const failing{n};
+            EXPECT_EQ(bench.container.unmap(bench.process, request), 2 * kSize);
+        } catch (std::bad_alloc const&) {
+        }
+        std::uint64_t const left = bench.settings.dma_entry_limit - bench.dma_avail();
+        EXPECT_EQ(bench.memory.pinned_pages(), left * kSize / 0x1000) << n;
+        failures_between += left == 1;
+        EXPECT_EQ(bench.unmap_all(), left * kSize);
+    }
+    EXPECT_GE(failures_between, 1U);
 }
 
 TEST(Scarcity, an_unmap_allocates_nothing)
