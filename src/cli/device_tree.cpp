@@ -160,6 +160,7 @@ void write_driver(TreeWriter& tree)
     for (auto const* const file : {"bind", "unbind", "new_id", "remove_id", "uevent"})
         tree.file(fs::path{kDriver} / file, "", kWriteOnly);
     tree.link(fs::path{kDriver} / "module", "../../../../module/vfio_pci");
+    tree.file(kDriversProbe, "", kWriteOnly);
 }
 
 std::string_view yes_no(bool value) { return value ? "Y\n" : "N\n"; }

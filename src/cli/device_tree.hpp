@@ -16,6 +16,10 @@ namespace pinfold::cli {
 // absolute, as the client names them.
 std::vector<std::filesystem::path> tree_directories(std::span<machine::Face const> faces);
 
+// The same for a file that stands among the host's own: what is written to it brings a device to
+// the driver that takes it.
+inline constexpr char kDriversProbe[] = "/sys/bus/pci/drivers_probe";
+
 // Writes the tree. The sentence names the file that could not be written.
 machine::Checked<void> write_tree(std::filesystem::path const& state,
                                   machine::Description const& machine,

@@ -111,7 +111,8 @@ Started lay_out(Launch const& what, Mode mode, std::vector<RunState::Node>& node
     if (auto const written = write_tree(what.state, what.machine, what.faces); !written)
         return failed(written.error());
     if (mode == Mode::paths) return identify_placeholders(what.state, nodes);
-    auto const placed = put_tree_in_place(what.state, tree_directories(what.faces), nodes);
+    auto const placed =
+        put_tree_in_place(what.state, tree_directories(what.faces), kDriversProbe, nodes);
     if (!placed) return std::unexpected{as_failure(placed.error())};
     return {};
 }

@@ -129,6 +129,15 @@ Outcome put_in_place(fs::path const& directory, fs::path const& state)
     return as_outcome(directory.string(), bind(ours, directory));
 }
 
+// Made where the host has none: its directory is a shadow then.
+Outcome put_file_in_place(fs::path const& file, fs::path const& state)
+{
+    if (UniqueFd const made{::open(file.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0200)};
+        !made && errno != EEXIST)
+        return refused(file.string(), errno);
+    return as_outcome(file.string(), bind(machine::mirrored(state, file), file));
+}
+
 // Nodes are made of a character device that answers nothing: /dev/fuse refuses read, write and
 // mmap; /dev/null, where the user may not open the other, refuses ioctl and mmap.
 char const* node_device()
@@ -163,7 +172,7 @@ Outcome enter_mount_namespace(fs::path const& state)
 }
 
 Outcome put_tree_in_place(fs::path const& state, std::span<fs::path const> directories,
-                          std::vector<machine::RunState::Node>& nodes)
+                          fs::path const& file, std::vector<machine::RunState::Node>& nodes)
 {
     std::error_code error;
     auto const working_directory = fs::current_path(error);
@@ -174,6 +183,7 @@ Outcome put_tree_in_place(fs::path const& state, std::span<fs::path const> direc
         if (auto const made = places.make(directory); !made) return made;
     for (auto const& directory : directories)
         if (auto const placed = put_in_place(directory, state); !placed) return placed;
+    if (auto const placed = put_file_in_place(file, state); !placed) return placed;
     auto const* const device = node_device();
     for (auto& node : nodes)
         if (auto const made = make_node(node, device); !made) return made;

@@ -26,6 +26,7 @@
 static char const* const kOwned[] = {
     PINFOLD_NODE_DIR,
     "/sys/bus/pci/devices",
+    "/sys/bus/pci/drivers_probe",
     "/sys/bus/pci/drivers/vfio-pci",
     "/sys/kernel/iommu_groups",
     "/sys/module/vfio",

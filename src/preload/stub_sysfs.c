@@ -1,6 +1,7 @@
 /* The part of the stub that stands behind the files by which devices get and lose their driver:
- * bind, unbind, new_id and remove_id of vfio-pci, and driver_override. What is written to them acts
- * on the links of the run's own tree, which is where everybody looks a device's driver up.
+ * bind, unbind, new_id and remove_id of vfio-pci, drivers_probe, and driver_override. What is
+ * written to them acts on the links of the run's own tree, which is where everybody looks a
+ * device's driver up.
  *
  * A write(2) acts at once and fails as it would on Linux. What the C library writes for a stream
  * (a shell's echo) is seen when its descriptor is closed or replaced, and fails silently.
@@ -19,17 +20,16 @@
 #include "machine/run_names.h"
 #include "preload/stub_parts.h"
 
-enum kind { kBind, kUnbind, kNewId, kRemoveId, kOverride };
+enum kind { kBind, kUnbind, kNewId, kRemoveId, kProbe, kOverride };
 static struct {
     char const* name;
     enum kind kind;
-} const kFiles[] = {{"/bind", kBind},
-                    {"/unbind", kUnbind},
-                    {"/new_id", kNewId},
-                    {"/remove_id", kRemoveId},
-                    {"/driver_override", kOverride}};
+} const kFiles[] = {{"/bind", kBind},           {"/unbind", kUnbind},
+                    {"/new_id", kNewId},        {"/remove_id", kRemoveId},
+                    {"/drivers_probe", kProbe}, {"/driver_override", kOverride}};
 static char const kDriver[] = "/sys/bus/pci/drivers/vfio-pci";
 static char const kDevices[] = "/sys/bus/pci/devices";
+static char const kBus[] = "/sys/bus/pci";
 
 enum { kMostFiles = 64, kMostText = 4096, kPath = 1024 };
 static struct control {
@@ -160,6 +160,13 @@ static long bind_device(char const* bdf)
     return is_bound(bdf) ? -EBUSY : bind_now(bdf);
 }
 
+/* A device that no driver takes is no error. */
+static long probe(char const* bdf)
+{
+    if (!is_device(bdf)) return -ENODEV;
+    return is_bound(bdf) || !takes(bdf) ? 0 : bind_now(bdf);
+}
+
 static void bind_all(void)
 {
     char path[kPath];
@@ -230,6 +237,7 @@ static long act(struct control const* file, char const* text)
         case kUnbind: return unbind(bdf);
         case kNewId: return new_id(text);
         case kRemoveId: return remove_id(text);
+        case kProbe: return probe(bdf);
         case kOverride: return override(file->bdf, text);
     }
     return -EINVAL;
@@ -267,7 +275,7 @@ void pinfold_sysfs_opened(char const* path, int flags, int fd)
         if (file.kind == kOverride) {
             copy_bdf(file.bdf, sizeof file.bdf, path, directory);
             if (!tree_path(ours, kDevices, file.bdf, "driver_override")) return;
-        } else if (!tree_path(ours, kDriver, kFiles[i].name + 1, "")) {
+        } else if (!tree_path(ours, file.kind == kProbe ? kBus : kDriver, kFiles[i].name + 1, "")) {
             return;
         }
         /* Of the run's tree, and not the computer's own. */

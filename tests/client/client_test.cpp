@@ -94,6 +94,10 @@ echo 1234 11e8 > $D/remove_id
 echo vfio-pci > $S/driver_override; cat $S/driver_override
 echo 0000:00:04.0 > $D/bind; driver
 ./edu_dma | head -1
+echo 0000:00:04.0 > $D/unbind; driver
+echo > $S/driver_override; echo 0000:00:04.0 > /sys/bus/pci/drivers_probe; driver
+echo vfio-pci > $S/driver_override; echo 0000:00:04.0 > /sys/bus/pci/drivers_probe; driver
+./edu_dma | head -1
 )sh";
     for (auto const* const shell : {"dash", "bash"}) {
         auto const ran = run_pinfold("", fmt::format("{} ./bind.sh", shell));
@@ -101,7 +105,8 @@ echo 0000:00:04.0 > $D/bind; driver
         EXPECT_EQ(ran.out,
                   "vfio-pci\nnone\ngone\nedu_dma: /dev/vfio/0: No such file or directory\n"
                   "(null)\nnone\nvfio-pci\n0x1234\nidentification 010000ed\n0000:00:04.0\nnone\n"
-                  "vfio-pci\nvfio-pci\nidentification 010000ed\n")
+                  "vfio-pci\nvfio-pci\nidentification 010000ed\n"
+                  "none\nnone\nvfio-pci\nidentification 010000ed\n")
             << shell << ran.err;
     }
     auto const complaint = [&](std::string const& what, std::string const& file) {
