@@ -125,9 +125,9 @@ Checked<void> take_number(T& into, Setting const& setting, std::uint64_t last)
 
 Checked<void> take_flag(bool& into, Setting const& setting)
 {
-    if (setting.value != "yes" && setting.value != "no")
-        return refuse("{}={}: say yes or no", setting.key, setting.value);
-    into = setting.value == "yes";
+    auto const flag = pci::as_flag(setting.value);
+    if (!flag) return refuse("{}={}: say yes or no", setting.key, setting.value);
+    into = *flag;
     return {};
 }
 

@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <expected>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -118,12 +119,13 @@ public:
 
 // ---- how models are found by name: the registry
 
-// One `key=value` of a --device argument or a [[device]] table; where says where it came from, for
-// errors.
+// One `key=value` of a --device argument or a [[device]] table.
 struct Setting {
     std::string key;
     std::string value;
 };
+// "yes", "on", "true", "1" or nothing at all; "no", "off", "false" or "0". nullopt: neither.
+std::optional<bool> as_flag(std::string_view value);
 struct DeviceSpec {
     std::string model;              // "nvme"
     std::vector<Setting> settings;  // without bdf, group and model

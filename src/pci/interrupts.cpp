@@ -12,9 +12,10 @@ namespace pinfold::pci {
 using Action = IrqRequest::Action;
 using Data = IrqRequest::Data;
 
-ClientEvent::ClientEvent(UniqueFd eventfd)
-    : eventfd_{std::move(eventfd)}, blocks_{(::fcntl(eventfd_.get(), F_GETFL) & O_NONBLOCK) == 0}
+ClientEvent::ClientEvent(UniqueFd eventfd) : eventfd_{std::move(eventfd)}
 {
+    int const flags = ::fcntl(eventfd_.get(), F_GETFL);
+    blocks_ = flags < 0 || (flags & O_NONBLOCK) == 0;
 }
 
 void ClientEvent::signal() const

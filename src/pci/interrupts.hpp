@@ -54,8 +54,8 @@ public:
 
 private:
     UniqueFd eventfd_;
-    // O_NONBLOCK, as it was when the eventfd came: a client that takes it away and fills the
-    // eventfd up waits for itself.
+    // O_NONBLOCK, as it was when the eventfd came: a program that takes it away and fills the
+    // eventfd up waits for itself, and so do the other processes that share its devices.
     bool blocks_ = true;
 };
 

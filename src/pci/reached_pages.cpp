@@ -16,8 +16,8 @@ ReachedPages::Slot* ReachedPages::slot_for(std::uint64_t block, std::uint64_t di
         if (current && same && slot.distance.load(std::memory_order_relaxed) == distance)
             return &slot;
         // The first way is the one that is looked at first. Of pages in one block that lie in more
-        // places than there are ways, the first ones win; one block takes the way of another by
-        // turns.
+        // places than there are ways, the first ones win; what one block takes from another in a
+        // full set is its own way.
         if (!current && stale == nullptr) stale = &slot;
         if (!same && way == block % kWays) other = &slot;
     }

@@ -4,8 +4,9 @@
 // right or a frame away ends that generation before it waits for the readers. Nothing else has to
 // be told.
 //
-// Neighbouring pages share a slot where their bytes lie as they do; a slot that is in good use by
-// others stays as it is, so a way may remain unknown.
+// Neighbouring pages share a slot where their bytes lie as they do. Pages of one block that lie in
+// more places than there are slots for them remain unknown; of two blocks that want one slot, the
+// later one has it.
 //
 // Thread safety: any thread, inside the ReadSection in which the generation was asked for and the
 // answer is used.

@@ -139,7 +139,7 @@ TEST_F(NullTest, settings_that_are_wrong_are_named_with_what_is_right)
     EXPECT_EQ(refusal({{"msi", "3"}}), "null: msi=3: say 0, 1, 2, 4, 8, 16 or 32 vectors");
     EXPECT_EQ(refusal({{"msix", "2049"}}), "null: msix=2049: say a number from 0 to 0x800");
     EXPECT_EQ(refusal({{"vendor", "x"}}), "null: vendor=x: say a number from 0 to 0xffff");
-    EXPECT_EQ(refusal({{"intx", "1"}}), "null: intx=1: say yes or no");
+    EXPECT_EQ(refusal({{"intx", "2"}}), "null: intx=2: say yes or no");
     EXPECT_EQ(refusal({{"bar0", "4K:64"}, {"bar2", "4K:64"}, {"bar4", "4K:64"}, {"msix", "1"}}),
               "null: msix=1: there is no BAR left for its table");
     for (auto const* const wrong : {"", "0xc0", "0xac:00", "0xc2:00", "0xc0:0", "0xc0:xx",

@@ -31,6 +31,9 @@ public:
         return found->second;
     }
     Result<UniqueFd> eventfd(int) override { return fail(Errno::badf); }
+    bool bound(std::string_view name) override { return name != unbound; }
+
+    std::string unbound;  // the one device that is not bound to vfio-pci
     Result<int> install(FileId file) override
     {
         std::lock_guard const lock{mutex_};

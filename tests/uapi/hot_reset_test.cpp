@@ -78,6 +78,16 @@ TEST_P(HotResetTest, what_is_behind_the_port_is_reset_for_who_shows_all_groups)
     EXPECT_EQ(resets(*bench_.third_function), third + 1);
 }
 
+TEST_P(HotResetTest, nothing_is_reset_where_one_of_them_is_not_bound)
+{
+    bench_.client.unbound = "0000:00:05.0";
+    auto const first = resets(*bench_.first_function);
+    EXPECT_EQ(reset({seven_, eight_}), -EINVAL);
+    EXPECT_EQ(resets(*bench_.first_function), first);
+    bench_.client.unbound.clear();
+    EXPECT_EQ(reset({seven_, eight_}), 0);
+}
+
 TEST_P(HotResetTest, the_first_wrong_descriptor_decides)
 {
     EXPECT_EQ(reset({4711, device_}), -EBADF);

@@ -40,10 +40,7 @@ Key split(std::string_view key)
 
 Checked<bool> parse_flag(pci::Setting const& setting)
 {
-    static constexpr std::array<std::string_view, 5> kYes{"yes", "on", "true", "1", ""};
-    static constexpr std::array<std::string_view, 4> kNo{"no", "off", "false", "0"};
-    if (std::ranges::find(kYes, setting.value) != kYes.end()) return true;
-    if (std::ranges::find(kNo, setting.value) != kNo.end()) return false;
+    if (auto const flag = pci::as_flag(setting.value)) return *flag;
     return refuse(fmt::format("nvme: {}={}: say yes or no", setting.key, setting.value));
 }
 
