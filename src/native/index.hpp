@@ -67,13 +67,13 @@ public:
     template <class Found>
     auto span(Iova iova, Found const& found) const;
     // Shows what translates `range`, span by span, in ascending order, until `visit` says false:
-    // visit(entry, first, last). What is not mapped is shown too, as the empty entry, with any last
-    // address of the range.
+    // visit(entry, first, last). The first hole is shown too, as the empty entry from where it
+    // begins to anywhere inside it, and ends the visit.
     template <class Visit>
     void visit(IovaRange range, Visit visit) const;
     // The whole mapping that `iova` belongs to.
     std::optional<Mapping> find(Iova iova) const;
-    // The first mapping that touches `range`, for the writer. 0: none.
+    // The first mapping that touches `range`, for the writer. 0: none. REQUIRES: within the width.
     Id first_in(IovaRange range) const;
     // For the writer. 0: not mapped.
     Id id_at(Iova iova) const { return look<true>(iova, AsPlace{}).id; }

@@ -96,12 +96,18 @@ inline void BasicIndex<S>::visit(IovaRange range, Visit visit) const
 {
     std::uint64_t const first = range.start.raw();
     std::uint64_t const last = range.last.raw();
-    if (last >> kSlotLg2<3> == 0)
-        visit_in<2>(*root_, first, last, visit);
-    else if (top_ != nullptr)
-        visit_in<3>(*top_, first, last, visit);
-    else
-        visit(Entry{}, first, last);
+    auto to_the_first_hole = [&visit](Entry entry, std::uint64_t from, std::uint64_t to) {
+        return visit(entry, from, to) && !entry.empty();
+    };
+    if (last >> kSlotLg2<3> == 0) {
+        visit_in<2>(*root_, first, last, to_the_first_hole);
+    } else if (top_ != nullptr) {
+        visit_in<3>(*top_, first, last, to_the_first_hole);
+    } else {
+        std::uint64_t const end = low_mask<3>();  // of the only window
+        if (first > end || visit_in<2>(*root_, first, end, to_the_first_hole))
+            visit(Entry{}, std::max(first, end + 1), last);
+    }
 }
 
 // The table whose slots a range fills without touching any other: where small mappings lie among
@@ -145,8 +151,7 @@ inline bool BasicIndex<S>::visit_in(TableAt<kLevel> const& table, std::uint64_t 
             } else if constexpr (S::kLanes[kLevel] != 0) {
                 for (std::uint64_t at = first;; ++at) {
                     Place const place = look_in_lanes<kLevel>(entry, at);
-                    std::uint64_t const end =
-                        place.entry.empty() ? slot_last : std::min(slot_last, place.last);
+                    std::uint64_t const end = std::min(slot_last, place.last);
                     if (!visit(place.entry, at, end)) return false;
                     at = end;
                     if (at == slot_last) break;

@@ -4,6 +4,7 @@
 #include <random>
 
 #include "native/model.hpp"
+#include "support/seed.hpp"
 
 namespace pinfold::native {
 namespace {
@@ -14,6 +15,11 @@ constexpr std::uint64_t kTinyPages = 16;
 template <class S>
 class Pair {
 public:
+    explicit Pair(unsigned width = pinfold::native::width<S>())
+        : index{BasicIndex<S>::create(width).value()}
+    {
+    }
+
     bool map(IovaRange range)
     {
         Entry const entry = leaf_of(range, ++number_);
@@ -62,9 +68,10 @@ public:
         for (std::uint64_t page = 0; page < count; ++page)
             if (!agree_at(*index, model, Iova{page * kPageBytes + 5})) FAIL() << "page " << page;
         EXPECT_EQ(index->mappings(), model.ranges().size());
+        EXPECT_TRUE(agree_on_a_visit(*index, model, pages(calls_ % count, count - 1)));
     }
 
-    std::unique_ptr<BasicIndex<S>> index = BasicIndex<S>::create().value();
+    std::unique_ptr<BasicIndex<S>> index;
     Model model;
 
 private:
@@ -118,7 +125,9 @@ TEST(IndexModel, any_three_mappings_of_a_tiny_index)
                     pair.unmap(third);
                     pair.index->release();
                 }
-                if (!agree_on_the_first(*pair.index, pair.model, third)) FAIL();
+                if (!agree_on_the_first(*pair.index, pair.model, third) ||
+                    !agree_on_a_visit(*pair.index, pair.model, third))
+                    FAIL();
             });
             pair.check(kTinyPages);
             pair.clear();
@@ -127,10 +136,28 @@ TEST(IndexModel, any_three_mappings_of_a_tiny_index)
     EXPECT_GT(states, 100'000U);
 }
 
+// Ranges reach beyond it.
+TEST(IndexModel, any_two_mappings_of_a_tiny_index_of_one_window)
+{
+    constexpr std::uint64_t kWindowPages = kTinyPages / 2;
+    Pair<TinyShape> pair{slot_lg2<TinyShape, 3>()};
+    each_range(kWindowPages, [&](IovaRange one) {
+        each_range(kWindowPages, [&](IovaRange other) {
+            if (testing::Test::HasFailure()) return;
+            ASSERT_TRUE(pair.map(one));
+            pair.map(other);
+            each_range(kTinyPages, [&](IovaRange asked) {
+                EXPECT_TRUE(agree_on_a_visit(*pair.index, pair.model, asked));
+            });
+            pair.clear();
+        });
+    });
+}
+
 TEST(IndexModel, random_calls_on_a_small_index)
 {
-    std::uint64_t const seed = std::random_device{}();
-    SCOPED_TRACE("seed " + std::to_string(seed));
+    std::uint64_t const seed = test::seed();
+    SCOPED_TRACE("PINFOLD_SEED=" + std::to_string(seed));
     std::mt19937_64 random{seed};
     constexpr std::uint64_t kPages = 256;
     Pair<SmallShape> pair;
@@ -149,6 +176,7 @@ TEST(IndexModel, random_calls_on_a_small_index)
                 if (auto const found = pair.model.first_in(asked)) pair.unmap(found->iova);
         }
         ASSERT_TRUE(agree_on_the_first(*pair.index, pair.model, asked));
+        ASSERT_TRUE(agree_on_a_visit(*pair.index, pair.model, asked));
         if (call % 16 == 0) pair.check(kPages);
     }
     pair.check(kPages);
@@ -178,12 +206,14 @@ private:
     std::mt19937_64 random_;
 };
 
-TEST(IndexModel, random_calls_at_the_edges_of_the_whole_address_space)
+// Of `width` bits; what is asked reaches beyond.
+void make_random_calls(unsigned width)
 {
-    std::uint64_t const seed = std::random_device{}();
-    SCOPED_TRACE("seed " + std::to_string(seed));
+    std::uint64_t const seed = test::seed();
+    SCOPED_TRACE("PINFOLD_SEED=" + std::to_string(seed));
     Edges random{seed};
-    Pair<FullShape> pair;
+    Pair<FullShape> pair{width};
+    IovaRange const space{Iova{0}, Iova{~std::uint64_t{0} >> (64 - width)}};
     auto const check = [&](IovaRange asked) {
         for (Iova const at : {asked.start, asked.last, Iova{asked.start.raw() - 1},
                               Iova{asked.last.raw() + 1}, random.page()})
@@ -191,20 +221,32 @@ TEST(IndexModel, random_calls_at_the_edges_of_the_whole_address_space)
     };
     for (unsigned call = 0; call < 5'000 && !testing::Test::HasFailure(); ++call) {
         IovaRange const asked = random.range();
+        auto const inside = asked.intersection(space);
         switch (random.number(8)) {
             case 0:
             case 1:
             case 2:
-            case 3: pair.map(asked); break;
-            case 4: pair.cut(asked.start); break;
+            case 3:
+                if (inside) pair.map(*inside);
+                break;
+            case 4:
+                if (inside) pair.cut(asked.start);
+                break;
             case 5: pair.index->release(); break;
             default:
                 if (auto const found = pair.model.first_in(asked)) pair.unmap(found->iova);
         }
         check(asked);
-        ASSERT_TRUE(agree_on_the_first(*pair.index, pair.model, asked));
+        if (inside) {
+            ASSERT_TRUE(agree_on_the_first(*pair.index, pair.model, *inside));
+        }
+        ASSERT_TRUE(agree_on_a_visit(*pair.index, pair.model, asked));
     }
 }
+
+TEST(IndexModel, random_calls_at_the_edges_of_the_whole_address_space) { make_random_calls(64); }
+
+TEST(IndexModel, random_calls_at_the_edges_of_one_window) { make_random_calls(48); }
 
 // Every request for memory fails in its turn, and the same script runs over what was there.
 TEST(IndexModel, a_call_that_finds_no_memory_changes_nothing)

@@ -52,6 +52,18 @@ TEST_F(IndexTest, a_mapping_is_found_by_each_of_its_addresses_and_by_no_other)
     }
 }
 
+TEST_F(IndexTest, a_visit_ends_when_the_visitor_says_so)
+{
+    ASSERT_TRUE(map(range(0x1000, 0x1fff), Paddr{0x9000}));
+    ASSERT_TRUE(map(range(0x2000, 0x2fff), Paddr{0x5000}));
+    for (unsigned const enough : {1U, 2U, 3U}) {
+        unsigned shown = 0;
+        index.visit(range(0x1000, 0x8fff),
+                    [&](Entry, std::uint64_t, std::uint64_t) { return ++shown < enough; });
+        EXPECT_EQ(shown, enough);
+    }
+}
+
 TEST_F(IndexTest, an_overlap_from_any_side_is_EADDRINUSE)
 {
     ASSERT_TRUE(map(range(0x1000, 0x3fff), Paddr{0x9000}));

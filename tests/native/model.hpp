@@ -109,6 +109,27 @@ bool agree_on_the_first(BasicIndex<S> const& index, Model const& model, IovaRang
     return same(id == 0 ? std::nullopt : std::optional{index.mapping(id)}, model.first_in(range));
 }
 
+// What a visit shows that ends by itself: pieces of mappings, each behind the one before, to the
+// end of the range or to the first hole.
+template <class S>
+bool agree_on_a_visit(BasicIndex<S> const& index, Model const& model, IovaRange range)
+{
+    Iova next = range.start;
+    bool right = true;
+    bool ended = false;
+    index.visit(range, [&](Entry entry, std::uint64_t first, std::uint64_t last) {
+        IovaRange const shown{Iova{first}, Iova{last}};
+        auto const mapping = model.find(shown.start);
+        right = right && !ended && shown.start == next && range.contains(shown) &&
+                entry == (mapping ? mapping->entry : Entry{}) &&
+                (mapping ? mapping->iova.contains(shown) : !model.first_in(shown));
+        ended = !mapping || shown.last == range.last;
+        next = Iova{last + 1};
+        return true;
+    });
+    return right && ended;
+}
+
 // Memory of the system's, of which `allowed` requests are granted.
 class FailingMemory final : public Memory {
 public:
