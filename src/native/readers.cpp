@@ -16,10 +16,10 @@ namespace {
 
 bool membarrier(int command) { return ::syscall(SYS_membarrier, command, 0, 0) == 0; }
 
-bool has_membarrier()
+std::atomic<bool>& has_membarrier()
 {
-    static bool const registered = membarrier(MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED);
-    return registered;
+    static std::atomic<bool> has{membarrier(MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED)};
+    return has;
 }
 
 void pause_processor()
@@ -49,7 +49,7 @@ void wait_a_little(unsigned& steps)
 
 Result<Readers::Reader*> Readers::add(Reading reading)
 try {
-    if (reading == Reading::sections && !has_membarrier()) reading = Reading::fenced;
+    if (reading == Reading::sections && !has_membarrier().load()) reading = Reading::fenced;
     Reader& reader = readers_.emplace_back();
     reader.epoch_ = &epoch_;
     reader.reading_ = reading;
@@ -62,7 +62,7 @@ try {
 
 void Readers::remove(Reader* reader)
 {
-    if (reader->reading_ == Reading::sections) --plain_;
+    if (reader->reading() == Reading::sections) --plain_;
     readers_.remove_if([&](Reader const& each) { return &each == reader; });
 }
 
@@ -73,7 +73,7 @@ bool Readers::all_plain_show(std::uint64_t now, Reader const* self) const
     constexpr unsigned kPauses = 64;
     unsigned pauses = 0;
     for (Reader const& reader : readers_) {
-        if (&reader == self || reader.reading_ != Reading::sections) continue;
+        if (&reader == self || reader.reading() != Reading::sections) continue;
         for (;; ++pauses) {
             std::uint64_t const seen = reader.seen_.load(std::memory_order_acquire);
             if (seen >= now) break;
@@ -84,13 +84,26 @@ bool Readers::all_plain_show(std::uint64_t now, Reader const* self) const
     return true;
 }
 
+// Makes every thread with plain sections execute a fence.
+void Readers::fence_everywhere()
+{
+    if (membarrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED)) return;
+    // A filter took the call away from us in mid-run. Readers fence from now on; a store that is
+    // under way leaves its processor within microseconds.
+    has_membarrier().store(false);
+    for (Reader& reader : readers_)
+        if (reader.reading() == Reading::sections) reader.reading_.store(Reading::fenced);
+    plain_ = 0;
+    timespec const ample{.tv_sec = 0, .tv_nsec = 1'000'000};
+    (void)::nanosleep(&ample, nullptr);
+}
+
 // What the writer took away is gone for whoever has read the new time. Who has an older one, or may
 // have looked already without showing it, is made to show it by the barrier.
 void Readers::wait_for_all(Reader const* self)
 {
     std::uint64_t const now = epoch_.fetch_add(kTick, std::memory_order_seq_cst) + kTick;
-    if (plain_ != 0 && !all_plain_show(now, self))
-        (void)membarrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED);
+    if (plain_ != 0 && !all_plain_show(now, self)) fence_everywhere();
     for (Reader const& reader : readers_) {
         if (&reader == self) continue;
         for (unsigned steps = 0;;) {

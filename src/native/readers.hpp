@@ -37,7 +37,7 @@ public:
     // Two lines of its own: processors fetch them in pairs.
     class alignas(128) Reader {
     public:
-        Reading reading() const { return reading_; }
+        Reading reading() const { return reading_.load(std::memory_order_relaxed); }
 
         // Polling: nothing is used that was looked up before.
         void quiescent() { seen_.store(now() | kInside, std::memory_order_release); }
@@ -51,7 +51,7 @@ public:
         void enter()
         {
             std::uint64_t const inside = now() | kInside;
-            if (reading_ == Reading::sections) [[likely]] {
+            if (reading() == Reading::sections) [[likely]] {
                 seen_.store(inside, std::memory_order_release);
                 // The writer's membarrier makes this a fence.
                 std::atomic_signal_fence(std::memory_order_seq_cst);
@@ -69,10 +69,11 @@ public:
 
         std::atomic<std::uint64_t> seen_{0};  // a time, and kInside
         std::atomic<std::uint64_t> const* epoch_ = nullptr;
-        Reading reading_ = Reading::fenced;
+        std::atomic<Reading> reading_{Reading::fenced};
     };
 
-    // ENOMEM. `sections` where the kernel has no membarrier(2) becomes `fenced`.
+    // ENOMEM. `sections` where the kernel has no membarrier(2) becomes `fenced`, at once or when it
+    // is taken away.
     Result<Reader*> add(Reading reading);
     void remove(Reader* reader);
     bool empty() const { return readers_.empty(); }
@@ -91,6 +92,7 @@ private:
 
     void wait_for_all(Reader const* self);
     bool all_plain_show(std::uint64_t now, Reader const* self) const;
+    void fence_everywhere();
 
     alignas(128) std::atomic<std::uint64_t> epoch_{kTick};
     alignas(128) std::list<Reader> readers_;
