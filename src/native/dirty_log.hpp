@@ -31,8 +31,8 @@ public:
     DirtyLog(DirtyLog const&) = delete;
     DirtyLog& operator=(DirtyLog const&) = delete;
 
-    // Makes room for what is written in `range`: 128 KiB for each GiB that it touches and that had
-    // none. ENOMEM: also where `range` touches more than 15 TiB.
+    // Makes room for what is written in `range`: 64 KiB, and some bytes, for each GiB that it
+    // touches and that had none. ENOMEM: also where `range` touches more than 15 TiB.
     Result<> cover(IovaRange range);
 
     // Pages of [iova, last] are dirty. What cover() was not called for is left out.
