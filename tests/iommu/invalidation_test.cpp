@@ -3,12 +3,12 @@
 #include <gtest/gtest.h>
 
 #include <cstdio>
-#include <cstdlib>
 #include <random>
 #include <vector>
 
 #include "iommu/model_tlb.hpp"
 #include "iommu/unit.hpp"
+#include "support/seed.hpp"
 
 namespace pinfold::iommu {
 namespace {
@@ -216,9 +216,7 @@ unsigned run(Machine& machine, std::uint64_t seed, int steps)
 
 TYPED_TEST(Invalidations, that_are_issued_are_enough)
 {
-    char const* const given = std::getenv("PINFOLD_SEED");
-    std::uint64_t const seed =
-        given != nullptr ? std::strtoull(given, nullptr, 0) : std::random_device{}();
+    std::uint64_t const seed = test::seed();
     std::printf("PINFOLD_SEED=%llu\n", static_cast<unsigned long long>(seed));
     TypeParam machine;
     EXPECT_EQ(run(machine, seed, 400), 0);

@@ -3,12 +3,13 @@
 
 #include <gtest/gtest.h>
 
-#include <cstdlib>
+#include <cstdio>
 #include <map>
 #include <random>
 
 #include "iommu/driver_round.hpp"
 #include "iommu/unit.hpp"
+#include "support/seed.hpp"
 
 namespace pinfold::iommu {
 namespace {
@@ -200,9 +201,7 @@ private:
 
 TEST(RecordDomain, agrees_with_the_slow_one)
 {
-    char const* const given = std::getenv("PINFOLD_SEED");
-    std::uint64_t const seed =
-        given != nullptr ? std::strtoull(given, nullptr, 0) : std::random_device{}();
+    std::uint64_t const seed = test::seed();
     std::printf("PINFOLD_SEED=%llu\n", static_cast<unsigned long long>(seed));
     std::mt19937_64 random{seed};
     auto const pick = [&](std::uint64_t n) { return random() % n; };

@@ -4,13 +4,13 @@
 
 #include <atomic>
 #include <cstdio>
-#include <cstdlib>
 #include <random>
 #include <set>
 #include <thread>
 #include <vector>
 
 #include "iommu/unit.hpp"
+#include "support/seed.hpp"
 
 namespace pinfold::iommu {
 namespace {
@@ -70,9 +70,7 @@ TEST(WriteLog, knows_every_address)
 // Ranges that cut words and blocks, in any order, beside a set of pages.
 TEST(WriteLog, agrees_with_a_set)
 {
-    char const* const given = std::getenv("PINFOLD_SEED");
-    std::uint64_t const seed =
-        given != nullptr ? std::strtoull(given, nullptr, 0) : std::random_device{}();
+    std::uint64_t const seed = test::seed();
     std::printf("PINFOLD_SEED=%llu\n", static_cast<unsigned long long>(seed));
     std::mt19937_64 random{seed};
     std::uint64_t const start = kBlock - 300 * kPage;

@@ -8,6 +8,7 @@
 
 #include "native/model.hpp"
 #include "pinfold/dma_map.hpp"
+#include "support/seed.hpp"
 
 namespace pinfold::native {
 namespace {
@@ -113,8 +114,8 @@ TEST(DirtyWords, move_by_any_width_and_are_added_to_what_is_there)
 
 TEST_F(DirtyLogTest, random_marks_and_harvests_agree_with_a_set)
 {
-    std::uint64_t const seed = std::random_device{}();
-    SCOPED_TRACE("seed " + std::to_string(seed));
+    std::uint64_t const seed = test::seed();
+    SCOPED_TRACE("PINFOLD_SEED=" + std::to_string(seed));
     std::mt19937_64 random{seed};
     constexpr std::uint64_t kBase = 262'144 - 5'000;  // two blocks
     constexpr std::uint64_t kPages = 10'000;
