@@ -33,8 +33,9 @@ template <PageTableFormat F, TableSource Source, class Stores>
 Result<> Radix<F, Source, Stores>::map(Iova iova, Paddr paddr, std::uint64_t size,
                                        Asked const& asked, std::uint64_t& mapped, Removed& removed)
 {
-    bool const one_page = size == page_ && ((iova.raw() | paddr.raw()) & (size - 1)) == 0 &&
-                          iova.raw() <= last_ && paddr.raw() <= last_paddr_;
+    bool const one_page = size == page_ && page_ != 0 &&
+                          ((iova.raw() | paddr.raw()) & (size - 1)) == 0 && iova.raw() <= last_ &&
+                          paddr.raw() <= last_paddr_;
     if (one_page && asked.prot != Prot::none) {
         Word* const slot = page_slot(iova.raw());
         if (slot != nullptr && load(*slot) == 0) {

@@ -28,7 +28,7 @@ template <RunSink Sink>
 std::uint64_t Radix<F, Source, Stores>::unmap(Iova iova, std::uint64_t size, Removed& removed,
                                               Sink&& sink)
 {
-    if (size == page_ && (iova.raw() & (size - 1)) == 0 && iova.raw() <= last_) {
+    if (size == page_ && page_ != 0 && (iova.raw() & (size - 1)) == 0 && iova.raw() <= last_) {
         Word* const slot = page_slot(iova.raw());
         Word const word = slot == nullptr ? Word{0} : load(*slot);
         PageSize const page = PageSize::lg2_of(kSlotLg2<F, 0>);

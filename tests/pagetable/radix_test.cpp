@@ -92,6 +92,17 @@ TEST(Radix, a_page_does_not_go_into_a_table_of_another_tree)
     EXPECT_EQ(bench.raw().leaves, (std::vector{test::RawLeaf{kPage, kPage, 0x8000, 3}}));
 }
 
+// The smallest leaf has two slots; nothing is as long as one.
+TEST(Radix, a_map_of_no_bytes_is_EINVAL_where_no_leaf_fills_one_slot)
+{
+    Bench<Tiny> bench{3, PageSizes{32 | 64 | 256}};
+    ASSERT_TRUE(bench.map(32, 32, 32));
+    EXPECT_EQ(bench.map(0, 0, 0).error(), Errno::inval);
+    EXPECT_FALSE(bench.table->walk(Iova{0}));
+    EXPECT_EQ(bench.unmap(0, 0), 0);
+    EXPECT_EQ(bench.unmap(32, 32), 32);
+}
+
 TEST(Radix, a_visit_shows_leaves_in_a_row_until_a_hole_or_until_it_is_enough)
 {
     Vtd bench{3};
