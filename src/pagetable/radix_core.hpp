@@ -241,6 +241,16 @@ private:
         std::optional<Paddr> first;
         Paddr last{};
         std::uint64_t count = 0;
+
+        void add(Source const& source, Paddr table)
+        {
+            if (first)
+                source.info(last)->link.store(table.raw(), std::memory_order_relaxed);
+            else
+                first = table;
+            last = table;
+            ++count;
+        }
     };
     void chain_tables(Paddr table, unsigned level, Chain& chain);
     void give_back(Chain const& chain);

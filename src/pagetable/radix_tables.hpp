@@ -61,12 +61,7 @@ void Radix<F, Source, Stores>::chain_tables(Paddr table, unsigned level, Chain& 
             if (own(below, level - 1) != nullptr) chain_tables(below, level - 1, chain);
         }
     }
-    if (chain.first)
-        source_->info(chain.last)->link.store(table.raw(), std::memory_order_relaxed);
-    else
-        chain.first = table;
-    chain.last = table;
-    ++chain.count;
+    chain.add(*source_, table);
 }
 
 template <PageTableFormat F, TableSource Source, class Stores>
@@ -115,12 +110,7 @@ void Radix<F, Source, Stores>::sweep()
     source_->each([&](Paddr table, TableInfo& info) {
         if (!marks_.ever_owned(info)) return;
         Marks::unmark(info);
-        if (chain.first)
-            source_->info(chain.last)->link.store(table.raw(), std::memory_order_relaxed);
-        else
-            chain.first = table;
-        chain.last = table;
-        ++chain.count;
+        chain.add(*source_, table);
     });
     give_back(chain);
 }
