@@ -18,7 +18,8 @@
 // so no cache is cleaned and no table marked as cleaned.
 //
 // Raw words may be changed behind the engine's back: a table pointer that leads outside the source
-// is a fault to walk(), and map and unmap touch no table but their own.
+// is a fault to walk(), and map and unmap touch no table but their own. A call about one page may
+// go straight to the table where the engine has put it, whatever the words above have become.
 #pragma once
 
 #include <algorithm>
@@ -189,10 +190,16 @@ private:
             iova = last + 1;
         }
     }
-    // Of a table that has an info.
+    // Of a table that has an info, and the info.
     Word* own_words(Paddr table) const
     {
         return static_cast<Word*>(static_cast<void*>(source_->words_of_table(table)));
+    }
+    TableInfo& own_info(Paddr table) const
+    {
+        TableInfo* const info = source_->info(table);
+        if (info == nullptr) __builtin_unreachable();
+        return *info;
     }
     // nullptr: outside the source.
     Word* words(Paddr table) const
@@ -233,8 +240,7 @@ private:
 
     // radix_tables.hpp
     enum class Content : bool { zeroes, anything };
-    std::optional<Paddr> make_table_of(unsigned level, std::uint64_t iova, Content content,
-                                       unsigned more_lg2 = 0);
+    std::optional<Paddr> make_table_of(unsigned level, Content content, unsigned more_lg2 = 0);
     void retire(Paddr table, TableInfo& info, unsigned level, Removed& removed);
     void free_tables(Paddr table, unsigned level);
     struct Chain {
@@ -383,8 +389,10 @@ Radix<F, Source, Stores>::Radix(Source& source, Shape<F> const& shape)
         leaf_sizes_[level] = (F::leaf_sizes(level) & shape.page_sizes).bitmap();
     }
     page_ = leaf_sizes_[0] & (std::uint64_t{1} << kSlotLg2<F, 0>);
-    if (auto const root = make_table_of(first_level_, 0, Content::zeroes, concatenated_lg2_))
+    if (auto const root = make_table_of(first_level_, Content::zeroes, concatenated_lg2_)) {
+        if (first_level_ == 0) marks_.settle(own_info(*root), 0);
         top_.store(root->raw() | first_level_, std::memory_order_release);
+    }
 }
 
 template <PageTableFormat F, TableSource Source, class Stores>

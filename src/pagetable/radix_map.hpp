@@ -79,7 +79,7 @@ template <PageTableFormat F, TableSource Source, class Stores>
 Result<> Radix<F, Source, Stores>::grow(std::uint64_t last)
 {
     for (Top old = top(); last_under(old) < last; old = top()) {
-        auto const root = make_table_of(old.level + 1, 0, Content::zeroes);
+        auto const root = make_table_of(old.level + 1, Content::zeroes);
         if (!root) return fail(Errno::nomem);
         Stores::store(*words(*root), F::make_table(old.root, old.level + 1));
         std::uint64_t expected = old.root.raw() | old.level;
@@ -242,7 +242,7 @@ template <unsigned L>
 Result<> Radix<F, Source, Stores>::build_below(Word& slot, Word& word, Mapping& at)
 {
     bool const whole = (at.iova & kSlotMask<F, L>) == 0 && at.left > kSlotMask<F, L>;
-    auto const table = make_table_of(L - 1, at.iova, whole ? Content::anything : Content::zeroes);
+    auto const table = make_table_of(L - 1, whole ? Content::anything : Content::zeroes);
     if (!table) return fail(Errno::nomem);
     Mapping const before = at;
     Result<> done{};
@@ -251,6 +251,7 @@ Result<> Radix<F, Source, Stores>::build_below(Word& slot, Word& word, Mapping& 
     bool const useful = !whole || at.left != before.left;
     if (useful && Stores::replace(slot, word, F::make_table(*table, L))) {
         if (whole) return done;
+        if constexpr (L == 1) marks_.settle(own_info(*table), at.iova);
         return map_table<L - 1>(words(*table), at);
     }
     Flush unseen;
@@ -277,7 +278,7 @@ Result<> Radix<F, Source, Stores>::fill_table(Paddr table, Mapping& at)
         write_leaves<L>(slots, kSlots<F, L>, *size, first, at.attributes);
         count(size->lg2(), kSlots<F, L> >> (size->lg2() - kSlotLg2<F, L>));
         at.advance(kSlots<F, L> << kSlotLg2<F, L>);
-        Marks::set_uniform(*source_->info(table), size->lg2(), first);
+        Marks::set_uniform(own_info(table), size->lg2(), first);
         return {};
     }
     Errno error = Errno::nxio;
@@ -285,7 +286,7 @@ Result<> Radix<F, Source, Stores>::fill_table(Paddr table, Mapping& at)
     if constexpr (L > 0) {
         unsigned leaf_lg2 = 0;
         for (error = Errno{}; slot < kSlots<F, L> && error == Errno{}; ++slot) {
-            auto const below = make_table_of(L - 1, at.iova, Content::anything);
+            auto const below = make_table_of(L - 1, Content::anything);
             if (!below) {
                 error = Errno::nomem;
                 break;
@@ -297,10 +298,10 @@ Result<> Radix<F, Source, Stores>::fill_table(Paddr table, Mapping& at)
                 break;
             }
             Stores::store(slots[slot], F::make_table(*below, L));
-            leaf_lg2 = Marks::uniform(*source_->info(*below));
+            leaf_lg2 = Marks::uniform(own_info(*below));
         }
         if (error == Errno{}) {
-            Marks::set_uniform(*source_->info(table), leaf_lg2, first);
+            Marks::set_uniform(own_info(table), leaf_lg2, first);
             return {};
         }
     }

@@ -5,8 +5,8 @@
 
 namespace pinfold::pagetable {
 
-// The slot of level 0 for `iova`, if all tables down to it are there, and ours and none is uniform;
-// nullptr otherwise.
+// The slot of level 0 for `iova` in a table of ours that is not uniform: the near one, whatever the
+// words above it have become, or one to which they lead by way of such tables. nullptr: neither.
 template <PageTableFormat F, TableSource Source, class Stores>
 auto Radix<F, Source, Stores>::page_slot(std::uint64_t iova) -> Word*
 {
@@ -18,8 +18,10 @@ auto Radix<F, Source, Stores>::page_slot(std::uint64_t iova) -> Word*
     });
 }
 
-// A table that says that it belongs there, of this engine's, is in the tree: whoever takes one out
-// forgets the near one, and its mark changes before it is used again.
+// A table of ours that says that it is where `iova` belongs is in the tree, whatever else it has
+// been since it was the near one. It says so only once it is there; who takes it out, by itself or
+// with a table above it, has all of its IOVAs, and makes the near one forgotten, before or after a
+// call about `iova` but not meanwhile.
 template <PageTableFormat F, TableSource Source, class Stores>
 auto Radix<F, Source, Stores>::near_slot(std::uint64_t iova) const -> Word*
 {

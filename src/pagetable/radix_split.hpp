@@ -90,14 +90,14 @@ template <unsigned L>
 Result<> Radix<F, Source, Stores>::reserve_pieces(std::uint64_t at, Spare& spare)
 {
     if (!has_piece<L>()) return fail(Errno::nxio);
-    auto const table = make_table_of(L, at, Content::anything);
+    auto const table = make_table_of(L, Content::anything);
     if (!table) return fail(Errno::nomem);
     spare[L] = *table;
     if ((at & kSlotMask<F, L>) == 0) return {};
     Result<> below = fail(Errno::nxio);
     if constexpr (L > 0) below = reserve_pieces<L - 1>(at, spare);
     if (!below) {
-        Marks::unmark(*source_->info(*table));
+        Marks::unmark(own_info(*table));
         give_back({table, *table, 1});
     }
     return below;
@@ -111,7 +111,7 @@ void Radix<F, Source, Stores>::write_pieces(Spare const& spare, std::uint64_t at
     Word* const slots = words(spare[L]);
     write_leaves<L>(slots, kSlots<F, L>, PageSize::lg2_of(kSlotLg2<F, L>), paddr, attributes);
     if ((at & kSlotMask<F, L>) == 0) {
-        Marks::set_uniform(*source_->info(spare[L]), kSlotLg2<F, L>, paddr);
+        Marks::set_uniform(own_info(spare[L]), kSlotLg2<F, L>, paddr);
         return;
     }
     if constexpr (L > 0) {

@@ -5,17 +5,16 @@
 
 namespace pinfold::pagetable {
 
-// A table of `level` around `iova`, marked as ours and not in the tree yet; 2^more_lg2 of them side
-// by side.
+// A table of `level`, marked as ours and not in the tree yet; 2^more_lg2 of them side by side.
 template <PageTableFormat F, TableSource Source, class Stores>
-std::optional<Paddr> Radix<F, Source, Stores>::make_table_of(unsigned level, std::uint64_t iova,
-                                                             Content content, unsigned more_lg2)
+std::optional<Paddr> Radix<F, Source, Stores>::make_table_of(unsigned level, Content content,
+                                                             unsigned more_lg2)
 {
     auto const block =
         source_->allocate(std::max(table_lg2<F>(level) + more_lg2, source_->block_lg2()));
     if (!block) return std::nullopt;
-    TableInfo& info = *source_->info(block->paddr);
-    marks_.mark(info, level, iova);
+    TableInfo& info = own_info(block->paddr);
+    marks_.mark(info, level);
     counters_.count_tables(1);
     if (content == Content::zeroes && !block->zeroed)
         Stores::fill(words(block->paddr), std::uint64_t{1} << (F::slots_lg2(level) + more_lg2),
@@ -39,7 +38,7 @@ void Radix<F, Source, Stores>::release(Removed& removed)
     removed.flush = {};
     Chain chain;
     while (auto const table = removed.tables.pop(*source_)) {
-        chain_tables(*table, Marks::level(*source_->info(*table)), chain);
+        chain_tables(*table, Marks::level(own_info(*table)), chain);
     }
     give_back(chain);
 }
@@ -49,7 +48,7 @@ void Radix<F, Source, Stores>::release(Removed& removed)
 template <PageTableFormat F, TableSource Source, class Stores>
 void Radix<F, Source, Stores>::chain_tables(Paddr table, unsigned level, Chain& chain)
 {
-    TableInfo& info = *source_->info(table);
+    TableInfo& info = own_info(table);
     Marks::unmark(info);
     if (level > 0) {
         Word const* const slots = words(table);
@@ -98,7 +97,7 @@ void Radix<F, Source, Stores>::free_tables(Paddr root, unsigned level)
         if (own(below, level - 1) != nullptr) chain_tables(below, level - 1, chain);
     }
     give_back(chain);
-    Marks::unmark(*source_->info(root));
+    Marks::unmark(own_info(root));
     counters_.count_tables(~std::uint64_t{0});
     source_->free(root, root, 1, lg2);
 }

@@ -2,8 +2,13 @@
 // level, that they are full of leaves that can go at once, and where a table of level 0 belongs.
 //
 // TableInfo::tag is the owner (bits 63:16), the log2 of the leaves' size of a table that is uniform
-// (15:8), whether it is out of the tree (3) and its level, counted from 1 (2:0). TableInfo::link of
-// a table in the tree is where its first leaf leads if it is uniform; else, at level 0, its place.
+// (15:8, else 0), whether it is out of the tree (3) and its level, counted from 1 (2:0). Uniform:
+// all of it, and of the tables below, was mapped by one call to consecutive leaves of that size,
+// and nothing of it was changed since, so that all can go at once.
+//
+// TableInfo::link of a uniform table is where its first leaf leads. Of one of level 0 that is not,
+// it is its place from when it has come into the tree: iova >> ReachLg2 (63:19), the low bits of
+// the owner (18:2) and 1. Of others it is 0 as long as they are in no list.
 #pragma once
 
 #include <atomic>
@@ -23,11 +28,17 @@ public:
 
     explicit TableMarks(std::uint64_t owner) : owner_{owner << kOwnerShift} {}
 
-    // A new table's, before anything leads to it. `iova` is one that it covers.
-    void mark(TableInfo& info, unsigned level, std::uint64_t iova) const
+    // A new table's, before anything leads to it.
+    void mark(TableInfo& info, unsigned level) const
     {
-        info.link.store(level == 0 ? place(iova) : 0, std::memory_order_relaxed);
+        info.link.store(0, std::memory_order_relaxed);
         info.tag.store(tag(level), std::memory_order_relaxed);
+    }
+    // A table of level 0, not uniform, has come into the tree, and covers `iova`. Not before: who
+    // knows it from an earlier life would take it for a table where pages can go.
+    void settle(TableInfo& info, std::uint64_t iova) const
+    {
+        info.link.store(place(iova), std::memory_order_release);
     }
     static void unmark(TableInfo& info) { info.tag.store(0, std::memory_order_relaxed); }
 
@@ -41,10 +52,10 @@ public:
     {
         return info.tag.load(std::memory_order_relaxed) == tag(level);
     }
-    // Whether it is ours, of level 0, not uniform, and the one where `iova` belongs.
+    // Whether it is ours, of level 0, not uniform, and has come into the tree where `iova` belongs.
     bool is_at(TableInfo const& info, std::uint64_t iova) const
     {
-        return info.link.load(std::memory_order_relaxed) == place(iova);
+        return info.link.load(std::memory_order_acquire) == place(iova) && owns_mixed(info, 0);
     }
     bool ever_owned(TableInfo const& info) const
     {
@@ -74,7 +85,7 @@ public:
     {
         std::uint64_t const tag_now = info.tag.load(std::memory_order_relaxed);
         if ((tag_now & kUniform) == 0) return;
-        info.link.store((tag_now & kLevel) == 1 ? place(iova) : 0, std::memory_order_relaxed);
+        info.link.store((tag_now & kLevel) == 1 ? place(iova) : 0, std::memory_order_release);
         info.tag.store(tag_now & ~kUniform, std::memory_order_relaxed);
     }
 
@@ -100,7 +111,7 @@ private:
     static constexpr unsigned kPlaceOwnerBits = kPlaceShift - 2;
 
     std::uint64_t tag(unsigned level) const { return owner_ | (level + 1); }
-    // One word, so that it is read at one instant.
+    // One word, so that it is read at one instant; the tag, read after it, has the whole owner.
     std::uint64_t place(std::uint64_t iova) const
     {
         std::uint64_t const owner =

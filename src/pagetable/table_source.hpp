@@ -12,16 +12,12 @@
 
 namespace pinfold::pagetable {
 
-// Kept by the source for each place where a table can start; written by the engine only. A walk
-// never looks here: it follows the words. What a map or an unmap may write is decided here, so
-// whatever a raw word says, they touch no table but their own.
+// Kept by the source for each place where a table can start; TableMarks says what the engine writes
+// there. A walk never looks here: it follows the words. What a map or an unmap may write is decided
+// here, so whatever a raw word says, they touch no table but their own.
 struct TableInfo {
-    // Whose table this is (bits 63:16) and of which level (2:0, counted from 1); whether it is out
-    // of the tree (3). 0: nobody's. Bits 15:8, if not 0: all of the table, and of those below it,
-    // was mapped by one call to consecutive leaves of this log2 of bytes, and nothing of it was
-    // unmapped, so that all can go at once.
-    std::atomic<std::uint64_t> tag{0};
-    // Where the first of those leaves leads; of a table in a list, the next one.
+    std::atomic<std::uint64_t> tag{0};  // 0: nobody's table
+    // Of a table in a list, the paddr of the next one; of a free block, the source's.
     std::atomic<std::uint64_t> link{0};
 };
 

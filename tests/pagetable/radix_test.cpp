@@ -81,15 +81,66 @@ TEST(Radix, a_page_goes_where_its_table_is_now)
 TEST(Radix, a_page_does_not_go_into_a_table_of_another_tree)
 {
     Vtd bench{3};
-    ASSERT_TRUE(bench.map(0, 0x7000, kPage));
-    EXPECT_EQ(bench.unmap(0, k2MBytes), kPage);
-    bench.table->release_tables();
     auto other = RadixTable<Vtdss>::create(bench.memory, Shape<Vtdss>::fixed(3, kAllSizes)).value();
-    std::uint64_t mapped = 0;
-    ASSERT_TRUE(other->map(Iova{0}, Paddr{0x9000}, kPage, Prot::read, Snoop::as_asked, mapped));
+    auto const map_in_other = [&](std::uint64_t iova) {
+        std::uint64_t mapped = 0;
+        ASSERT_TRUE(
+            other->map(Iova{iova}, Paddr{0x9000}, kPage, Prot::read, Snoop::as_asked, mapped));
+    };
+    map_in_other(k2MBytes);
+    ASSERT_TRUE(bench.map(0, 0x7000, k2MBytes - kPage));
+    ASSERT_TRUE(bench.map(k2MBytes - kPage, 0x7000, kPage));
+    EXPECT_EQ(bench.unmap(0, k2MBytes), k2MBytes);
+    bench.table->release_tables();
+    std::uint64_t const pages = bench.memory->used().size();
+    map_in_other(0);
+    EXPECT_EQ(bench.memory->used().size(), pages) << "it has taken the free one";
     ASSERT_TRUE(bench.map(kPage, 0x8000, kPage));
     EXPECT_FALSE(other->walk(Iova{kPage}));
     EXPECT_EQ(bench.raw().leaves, (std::vector{test::RawLeaf{kPage, kPage, 0x8000, 3}}));
+}
+
+// By its number's low bits a place is the same for both.
+TEST(TableMarks, a_table_is_at_a_place_of_its_owner_only_and_once_it_has_settled)
+{
+    TableMarks<21> const one{5};
+    for (std::uint64_t const number : {6ULL, 5ULL + (1ULL << 17), 5ULL + (1ULL << 40)}) {
+        TableMarks<21> const other{number};
+        TableInfo info;
+        one.mark(info, 0);
+        EXPECT_FALSE(one.is_at(info, k2MBytes)) << "it is not in the tree yet";
+        one.settle(info, k2MBytes);
+        EXPECT_TRUE(one.is_at(info, k2MBytes) && one.is_at(info, 2 * k2MBytes - 1));
+        EXPECT_FALSE(one.is_at(info, 0) || one.is_at(info, 2 * k2MBytes));
+        EXPECT_FALSE(other.is_at(info, k2MBytes)) << number;
+        TableMarks<21>::set_uniform(info, 12, Paddr{0x7000});
+        EXPECT_FALSE(one.is_at(info, k2MBytes));
+        one.changes(info, k2MBytes + kPage);
+        EXPECT_TRUE(one.is_at(info, k2MBytes));
+        one.retire(info, 0);
+        EXPECT_FALSE(one.is_at(info, k2MBytes));
+        other.mark(info, 0);
+        other.settle(info, k2MBytes);
+        EXPECT_FALSE(one.is_at(info, k2MBytes)) << number;
+        EXPECT_TRUE(other.is_at(info, k2MBytes));
+    }
+}
+
+// The words above are not looked at again: one that was changed behind the engine's back is no
+// hindrance.
+TEST(Radix, a_page_goes_where_the_page_before_it_went)
+{
+    Vtd bench{2};
+    ASSERT_TRUE(bench.map(0, 0x7000, kPage));
+    ASSERT_TRUE(bench.map(kPage, 0x9000, kPage));
+    std::uint64_t& above = *static_cast<std::uint64_t*>(bench.memory->words(bench.table->root()));
+    std::uint64_t const table = std::exchange(above, 0);
+    ASSERT_TRUE(bench.map(2 * kPage, 0x5000, kPage));
+    EXPECT_EQ(above, 0) << "no second table";
+    EXPECT_EQ(bench.unmap(kPage, kPage), kPage);
+    above = table;
+    EXPECT_EQ(bench.raw().leaves, (std::vector{test::RawLeaf{0, kPage, 0x7000, 3},
+                                               test::RawLeaf{2 * kPage, kPage, 0x5000, 3}}));
 }
 
 // The smallest leaf has two slots; nothing is as long as one.
