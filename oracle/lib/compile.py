@@ -3,6 +3,7 @@
 import hashlib
 import os
 import pathlib
+import re
 import subprocess
 import threading
 
@@ -11,12 +12,23 @@ from . import cache, say
 ORACLE = pathlib.Path(__file__).parent.parent
 PROBES = ORACLE / "probes"
 _FLAGS = ["-std=c11", "-D_GNU_SOURCE", "-O1", "-g0", "-Wall", "-Wextra", "-pthread"]
+_INCLUDE = re.compile(r'^\s*#\s*include\s+"([^"]+)"', re.M)
+
+
+def _closure(source: pathlib.Path, seen: set[pathlib.Path]) -> set[pathlib.Path]:
+    """The file and what it includes of ours, also by way of others: from its own folder or from that of the probes."""
+    seen.add(source)
+    for name in _INCLUDE.findall(source.read_text()):
+        here = next((path for path in (source.parent / name, PROBES / name) if path.exists()), None)
+        if here is not None and here not in seen:
+            _closure(here, seen)
+    return seen
 
 
 def source_hash(source: pathlib.Path) -> str:
-    """Of a probe and of the headers beside it: what a recording is a recording of."""
+    """Of a probe and of the headers that it includes: what a recording is a recording of."""
     digest = hashlib.sha256()
-    for path in [source, *sorted(PROBES.glob("*.h"))]:
+    for path in [source, *sorted(_closure(source, set()) - {source})]:
         digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()
 

@@ -80,9 +80,7 @@ static void legacy_registers(int device)
     config_write(device, 4, 2, 3);
 }
 
-/* --- a frame
- * ------------------------------------------------------------------------------------------------------
- */
+/* --- a frame --- */
 
 enum {
     kStatus = 0x14,

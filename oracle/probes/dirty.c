@@ -60,9 +60,7 @@ static void take(char const* rules, int container, uint64_t iova, uint64_t size,
     printf(" available %ld\n", dma_available(container));
 }
 
-/* --- the checks
- * ---------------------------------------------------------------------------------------------------
- */
+/* --- the checks --- */
 
 static void version_1(void)
 {
@@ -197,9 +195,7 @@ static void sizes(int container)
     }
 }
 
-/* --- tracking
- * -----------------------------------------------------------------------------------------------------
- */
+/* --- tracking --- */
 
 static void on_and_off(int container, struct memory memory)
 {

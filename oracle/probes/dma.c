@@ -50,9 +50,7 @@ static void device_writes(struct edu edu, uint64_t iova, uint64_t count)
     transfer(edu, kBuffer, iova, count, 2);
 }
 
-/* --- what arrived
- * -------------------------------------------------------------------------------------------------
- */
+/* --- what arrived --- */
 
 static void fill(unsigned char* at, uint64_t size, unsigned seed)
 {
@@ -132,9 +130,7 @@ static void writes(char const* rules, char const* what, struct edu edu, struct w
     compare(rules, what, memory, sent, 0xc3, size);
 }
 
-/* --- the cases
- * ----------------------------------------------------------------------------------------------------
- */
+/* --- the cases --- */
 
 static void rights(struct place place, struct edu edu, struct window window)
 {

@@ -3,8 +3,7 @@
 
 static uint64_t g;
 
-/* --- the order of the checks
- * -------------------------------------------------------------------------------------- */
+/* --- the order of the checks --- */
 
 enum violation {
     kArgsz,
@@ -87,9 +86,7 @@ static void order(unsigned long type)
     leave(place);
 }
 
-/* --- the structure
- * ------------------------------------------------------------------------------------------------
- */
+/* --- the structure --- */
 
 static void structure(void)
 {
@@ -131,8 +128,7 @@ static void structure(void)
     release(memory);
 }
 
-/* --- alignment, wrap, overlap, ranges
- * ----------------------------------------------------------------------------- */
+/* --- alignment, wrap, overlap, ranges --- */
 
 static void alignment(int container, struct memory memory)
 {
@@ -229,8 +225,7 @@ static void requests(void)
     release(memory);
 }
 
-/* --- memory of every kind
- * ----------------------------------------------------------------------------------------- */
+/* --- memory of every kind --- */
 
 /* One kind, alone and with good memory around it, mapped with each right. */
 static void kind(int container, struct kind const* kind, struct memory area)
@@ -316,8 +311,7 @@ static void own_memory(void)
     leave(place);
 }
 
-/* --- larger mappings and failures inside them
- * --------------------------------------------------------------------- */
+/* --- larger mappings and failures inside them --- */
 
 static void holes(void)
 {

@@ -14,9 +14,7 @@ enum { kBar = 65536, kBuffer = 0x40000, kCount = 2048 };
 
 static uint64_t g;
 
-/* --- the device
- * ----------------------------------------------------------------------------------------------------
- */
+/* --- the device --- */
 
 static void transfer(int device, uint64_t source, uint64_t destination, uint64_t direction)
 {
@@ -52,9 +50,7 @@ static int started_device(int group)
     return device;
 }
 
-/* --- taking turns
- * --------------------------------------------------------------------------------------------------
- */
+/* --- taking turns --- */
 
 struct turn {
     int fd; /* of a pair of sockets */
@@ -109,8 +105,7 @@ static void account(char const* rules, char const* who)
     note(rules, "%s: locked %ld", who, locked());
 }
 
-/* --- what the other process does
- * ----------------------------------------------------------------------------------- */
+/* --- what the other process does --- */
 
 static struct place here = {-1, -1};
 static int device = -1;
@@ -183,9 +178,7 @@ static void run_fork(void)
     end_here();
 }
 
-/* --- over execve
- * ---------------------------------------------------------------------------------------------------
- */
+/* --- over execve --- */
 
 static void child_that_executes(struct turn turn)
 {
@@ -232,9 +225,7 @@ static void run_exec(void)
     end_here();
 }
 
-/* --- over a socket
- * -------------------------------------------------------------------------------------------------
- */
+/* --- over a socket --- */
 
 static void send_files(struct turn turn, int const* fds, unsigned count)
 {
@@ -323,8 +314,7 @@ static void run_socket(void)
     leave(here);
 }
 
-/* --- another process gives the vaddr (M-22)
- * ------------------------------------------------------------------------- */
+/* --- another process gives the vaddr (M-22) --- */
 
 static void new_owner(struct turn turn)
 {
@@ -357,9 +347,7 @@ static void run_owner(void)
     end_here();
 }
 
-/* --- who closes last
- * ------------------------------------------------------------------------------------------------
- */
+/* --- who closes last --- */
 
 static void keeper(struct turn turn)
 {

@@ -4,9 +4,7 @@
 
 static uint64_t g;
 
-/* --- the structure
- * ------------------------------------------------------------------------------------------------
- */
+/* --- the structure --- */
 
 struct request {
     uint32_t argsz;
@@ -134,9 +132,7 @@ static void structure(void)
     release(memory);
 }
 
-/* --- ranges
- * -------------------------------------------------------------------------------------------------------
- */
+/* --- ranges --- */
 
 static void arguments(int container, struct memory memory)
 {
