@@ -9,6 +9,7 @@
 #include <signal.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <ucontext.h>
@@ -228,6 +229,10 @@ void print_tolls()
     char byte = 0;
     auto* const own_ioctl = own("ioctl", &::ioctl);
     auto* const own_pread = own("pread64", &::pread64);
+    auto* const own_read = own("read", &::read);
+    auto* const own_write = own("write", &::write);
+    auto* const own_fstat = own("fstat", static_cast<int (*)(int, struct stat*)>(&::fstat));
+    struct stat status{};
     fmt::print("What a foreign descriptor's call pays for passing by, ns (goal: at most 8):\n");
     fmt::print("  {:<24} {:+12.1f}\n", "ioctl",
                toll([&] { return ::ioctl(fd, 0x5401, nullptr); },
@@ -235,6 +240,13 @@ void print_tolls()
     fmt::print("  {:<24} {:+12.1f}\n", "pread",
                toll([&] { return ::pread64(fd, &byte, 1, 0); },
                     [&] { return own_pread(fd, &byte, 1, 0); }));
+    fmt::print("  {:<24} {:+12.1f}\n", "read",
+               toll([&] { return ::read(fd, &byte, 1); }, [&] { return own_read(fd, &byte, 1); }));
+    fmt::print(
+        "  {:<24} {:+12.1f}\n", "write",
+        toll([&] { return ::write(fd, &byte, 1); }, [&] { return own_write(fd, &byte, 1); }));
+    fmt::print("  {:<24} {:+12.1f}\n", "fstat",
+               toll([&] { return ::fstat(fd, &status); }, [&] { return own_fstat(fd, &status); }));
 }
 
 // The same instruction on a device's register and on a page without access whose faults a bare

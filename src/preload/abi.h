@@ -11,6 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
+#include <sys/uio.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -36,6 +37,14 @@ struct pinfold_engine {
     long (*pread)(int fd, void* buffer, size_t size, off_t offset);
     long (*pwrite)(int fd, void const* buffer, size_t size, off_t offset);
     long (*mmap)(void* address, size_t size, int prot, int flags, int fd, off_t offset);
+    /* At the file's position, which moves on. */
+    long (*read)(int fd, void* buffer, size_t size);
+    long (*write)(int fd, void const* buffer, size_t size);
+    /* preadv2(2) and pwritev2(2), whose offset of -1 is the file's position. */
+    long (*readv)(int fd, struct iovec const* parts, long count, off_t offset, int flags);
+    long (*writev)(int fd, struct iovec const* parts, long count, off_t offset, int flags);
+    /* A descriptor that fstat(2), statx(2) and F_GETFL find as they would find `fd` on Linux. */
+    int (*stand_in)(int fd);
 
     /* `fd` was just opened by a path that may be a node of ours. 0: it is ours now, or it is not a
      * node; < 0: the open must fail with that errno, and the stub closes fd. */

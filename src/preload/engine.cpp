@@ -91,6 +91,7 @@ Engine::Engine(std::filesystem::path state, machine::RunState run, machine::Desc
 {
     fds_.hide_own_descriptors();
     directory_ = UniqueFd{::open(state_.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC)};
+    anonymous_ = UniqueFd{::eventfd(0, EFD_CLOEXEC)};
 }
 
 Result<> Engine::build_machine()
@@ -170,18 +171,6 @@ long Engine::ioctl(int fd, unsigned long request, std::uint64_t arg)
     return call(
         fd,
         {.op = uapi::Call::Op::ioctl, .request = static_cast<std::uint32_t>(request), .arg = arg});
-}
-
-long Engine::pread(int fd, Vaddr buffer, std::uint64_t size, std::uint64_t offset)
-{
-    return call(fd,
-                {.op = uapi::Call::Op::read, .arg = buffer.raw(), .size = size, .offset = offset});
-}
-
-long Engine::pwrite(int fd, Vaddr buffer, std::uint64_t size, std::uint64_t offset)
-{
-    return call(fd,
-                {.op = uapi::Call::Op::write, .arg = buffer.raw(), .size = size, .offset = offset});
 }
 
 // ---- BARs ----

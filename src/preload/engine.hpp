@@ -4,6 +4,7 @@
 #pragma once
 
 #include <signal.h>
+#include <sys/uio.h>
 
 #include <atomic>
 #include <list>
@@ -43,6 +44,11 @@ public:
     long ioctl(int fd, unsigned long request, std::uint64_t arg);
     long pread(int fd, Vaddr buffer, std::uint64_t size, std::uint64_t offset);
     long pwrite(int fd, Vaddr buffer, std::uint64_t size, std::uint64_t offset);
+    long read(int fd, Vaddr buffer, std::uint64_t size);
+    long write(int fd, Vaddr buffer, std::uint64_t size);
+    enum class Way : std::uint8_t { in, out };
+    long vectors(Way way, int fd, iovec const* parts, long count, off_t offset, int flags);
+    int stand_in(int fd) const;
     long mmap(void* address, std::size_t size, int prot, int flags, int fd, std::uint64_t offset);
     long opened(int fd);
     long adopt(int fd);
@@ -108,6 +114,7 @@ private:
     long open_at(int fd, Node const& node);
     Result<uapi::FileId> open_node(Node const& node);
     long call(int fd, uapi::Call call);
+    long transfer(Way way, int fd, uapi::Call const& call);
     uapi::Reply dispatch(uapi::Call call);
     Result<> watch_for(uapi::FileId file, int fd);
     Result<int> install_as(uapi::FileId file);
@@ -138,6 +145,7 @@ private:
     Nodes const nodes_;
     FdTable fds_;
     UniqueFd directory_;                  // state_, also where a chroot(2) has hidden it
+    UniqueFd anonymous_;                  // what a device's descriptor looks like
     std::optional<FileJournal> journal_;  // from build_machine() on
     std::unique_ptr<machine::Machine> machine_;
     std::unique_ptr<machine::RemovalWatch> removals_;  // likewise; of this machine

@@ -63,6 +63,19 @@ constexpr pinfold_engine kFunctions{
                                      static_cast<std::uint64_t>(offset));
             });
         },
+    .read = [](int fd, void* buffer,
+               size_t size) { return engine().read(fd, vaddr_of(buffer), size); },
+    .write = [](int fd, void const* buffer,
+                size_t size) { return engine().write(fd, vaddr_of(buffer), size); },
+    .readv =
+        [](int fd, iovec const* parts, long count, off_t offset, int flags) {
+            return engine().vectors(Engine::Way::in, fd, parts, count, offset, flags);
+        },
+    .writev =
+        [](int fd, iovec const* parts, long count, off_t offset, int flags) {
+            return engine().vectors(Engine::Way::out, fd, parts, count, offset, flags);
+        },
+    .stand_in = [](int fd) { return engine().stand_in(fd); },
     .opened = [](int fd) { return guarded([&] { return engine().opened(fd); }); },
     .adopt = [](int fd) { return guarded([&] { return engine().adopt(fd); }); },
     .sending = [](int fd,

@@ -46,6 +46,7 @@ static struct {
     int (*mlock2)(void const*, size_t, unsigned);
     int (*mlockall)(int);
     int (*munlockall)(void);
+    ssize_t (*read)(int, void*, size_t);
     ssize_t (*write)(int, void const*, size_t);
     ssize_t (*pread)(int, void*, size_t, off_t);
     ssize_t (*pwrite)(int, void const*, size_t, off_t);
@@ -83,6 +84,7 @@ static void resolve(void)
     NEXT(mlock2, "mlock2");
     NEXT(mlockall, "mlockall");
     NEXT(munlockall, "munlockall");
+    NEXT(read, "read");
     NEXT(write, "write");
     NEXT(pread, "pread64");
     NEXT(pwrite, "pwrite64");
@@ -195,6 +197,8 @@ static long finish(long result)
     return -1;
 }
 
+struct pinfold_engine const* pinfold_engine_of(int fd) { return ours(fd) ? engine : NULL; }
+
 /* ---- calls on descriptors of ours ---- */
 
 /* The requests of linux/vfio.h: type ';', 100 and up, no size and no direction. */
@@ -244,6 +248,15 @@ __attribute__((noinline)) static ssize_t first_pwrite(int fd, void const* buffer
     return finish(engine->pwrite(fd, buffer, size, offset));
 }
 
+/* A descriptor that came with the program's image is not looked for here: another frame between the
+ * kernel and the caller costs ten times what the look-up does. */
+ssize_t read(int fd, void* buffer, size_t size)
+{
+    READY();
+    if (ours(fd)) return finish(engine->read(fd, buffer, size));
+    return next.read(fd, buffer, size);
+}
+
 ssize_t pread64(int fd, void* buffer, size_t size, off_t offset)
 {
     READY();
@@ -284,12 +297,18 @@ ssize_t pinfold_plain_write(int fd, void const* data, size_t size)
 
 int pinfold_plain_close(int fd) { return next.close(fd); }
 
+__attribute__((noinline)) static ssize_t acting_write(int fd, void const* data, size_t size)
+{
+    long result = 0;
+    if (pinfold_sysfs_write(fd, data, size, &result)) return finish(result);
+    return next.write(fd, data, size);
+}
+
 ssize_t write(int fd, void const* data, size_t size)
 {
     READY();
-    long result = 0;
-    if (UNLIKELY(pinfold_sysfs_any()) && pinfold_sysfs_write(fd, data, size, &result))
-        return finish(result);
+    if (ours(fd)) return finish(engine->write(fd, data, size));
+    if (UNLIKELY(pinfold_sysfs_any())) return acting_write(fd, data, size);
     return next.write(fd, data, size);
 }
 
@@ -512,6 +531,7 @@ int fcntl64(int fd, int command, ...)
     va_end(arguments);
     READY();
     if (internal(fd)) return (int)finish(-EBADF);
+    if (command == F_GETFL && ours(fd)) return next.fcntl(engine->stand_in(fd), command);
     int const result = next.fcntl(fd, command, arg);
     if ((command == F_DUPFD || command == F_DUPFD_CLOEXEC) && result >= 0 && ours(fd) &&
         !borrowed())
@@ -911,6 +931,11 @@ long pinfold_syscall(long number, long a, long b, long c, long d, long e, long f
         case SYS_openat: return open_by_number((int)a, (char const*)b, (int)c, (mode_t)d);
         case SYS_sendmsg: return sendmsg((int)a, (struct msghdr const*)b, (int)c);
         case SYS_recvmsg: return recvmsg((int)a, (struct msghdr*)b, (int)c);
-        default: return own_syscall(number, a, b, c, d, e, f);
+        case SYS_read: return read((int)a, (void*)b, (size_t)c);
+        case SYS_write: return write((int)a, (void const*)b, (size_t)c);
+        default: break;
     }
+    long result = 0;
+    if (pinfold_file_call(number, (long[]){a, b, c, d, e, f}, &result)) return result;
+    return own_syscall(number, a, b, c, d, e, f);
 }

@@ -12,6 +12,12 @@
     static __typeof__(name)* next = NULL; \
     if (__builtin_expect(next == NULL, 0)) *(void**)&next = dlsym(RTLD_NEXT, #name)
 
+/* NULL: `fd` is not ours. */
+struct pinfold_engine const* pinfold_engine_of(int fd);
+
+/* A system call by its number, if it is one of stub_files.c. */
+bool pinfold_file_call(long number, long const* arguments, long* result);
+
 /* Once, before the program runs. */
 void pinfold_remember_environment(void);
 

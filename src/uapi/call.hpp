@@ -41,7 +41,15 @@ public:
 };
 
 struct Call {
-    enum class Op : std::uint8_t { ioctl, read, write, mmio_read, mmio_write };
+    enum class Op : std::uint8_t {
+        ioctl,
+        read,
+        write,
+        read_next,  // at the file's position, which moves on by what was read
+        write_next,
+        mmio_read,
+        mmio_write
+    };
     FileId file = FileId::none;
     Op op = Op::ioctl;
     std::uint32_t request = 0;  // ioctl: the number

@@ -29,6 +29,14 @@ Reply dispatch(File& file, Client& client, Call const& call)
         case Call::Op::ioctl: return file.ioctl(client, call.request, call.arg);
         case Call::Op::read: return file.read(client, Vaddr{call.arg}, call.size, call.offset);
         case Call::Op::write: return file.write(client, Vaddr{call.arg}, call.size, call.offset);
+        case Call::Op::read_next:
+            return file.at_position([&](std::uint64_t offset) {
+                return file.read(client, Vaddr{call.arg}, call.size, offset);
+            });
+        case Call::Op::write_next:
+            return file.at_position([&](std::uint64_t offset) {
+                return file.write(client, Vaddr{call.arg}, call.size, offset);
+            });
         case Call::Op::mmio_read:
             return file.mmio_read(call.offset, static_cast<unsigned>(call.size));
         case Call::Op::mmio_write:

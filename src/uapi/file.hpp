@@ -6,10 +6,12 @@
 // descriptor is gone and no call is inside it any more; the destructor is the release.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <optional>
 
+#include "base/function_ref.hpp"
 #include "uapi/call.hpp"
 
 namespace pinfold::type1 {
@@ -32,6 +34,10 @@ public:
     virtual Reply read(Client& client, Vaddr buffer, std::uint64_t size, std::uint64_t offset);
     virtual Reply write(Client& client, Vaddr buffer, std::uint64_t size, std::uint64_t offset);
 
+    // read(2) and write(2): `transfer` at the file's position, which moves on by what it gives. As
+    // on Linux, two at once may find the same position.
+    Reply at_position(FunctionRef<Reply(std::uint64_t offset)> transfer);
+
     // A trapped access to a mapped BAR; `size` is 1, 2, 4 or 8. EINVAL here: nothing can be mapped.
     virtual Reply mmio_read(std::uint64_t offset, unsigned size);
     virtual Reply mmio_write(std::uint64_t offset, unsigned size, std::uint64_t value);
@@ -46,6 +52,7 @@ public:
 
 private:
     friend class FileTable;
+    std::atomic<std::uint64_t> position_{0};
     FileId id_ = FileId::none;  // from the moment on that the table has it
 };
 

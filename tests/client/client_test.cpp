@@ -51,6 +51,26 @@ TEST_P(Client, open_files_travel_to_other_processes_and_live_as_long_as_anybody_
     EXPECT_EQ(ran.status, 0) << ran.out << ran.err;
 }
 
+TEST_P(Client, VFIO_descriptors_are_files_as_the_kernels_are)
+{
+    bring(std::filesystem::path{PINFOLD_CLIENT_DIR} / "files_client");
+    auto const ran = run_pinfold("", "./files_client");
+    EXPECT_EQ(ran.status, 0) << ran.out << ran.err;
+}
+
+PINFOLD_WORKS_WITH("`examples/edu_dma.py`",
+                   "the same driver in Python, of the standard library alone: `os.read`, "
+                   "`os.pread`, `fcntl.ioctl` and `mmap` of a device")
+
+TEST_P(Client, a_driver_in_Python_does_what_one_in_C_does)
+{
+    constexpr char const* kPython = "/usr/bin/python3";
+    bring(std::filesystem::path{PINFOLD_SOURCE_DIR} / "examples/edu_dma.py");
+    auto const ran = run_pinfold("", fmt::format("{} edu_dma.py", kPython));
+    EXPECT_EQ(ran.status, 0) << ran.err;
+    EXPECT_EQ(ran.out, kEduSays);
+}
+
 TEST_P(Client, handlers_masks_and_stacks_are_the_programs_own)
 {
     auto const ran = run_pinfold("", "./faults_client");
