@@ -43,7 +43,7 @@ void withdraw(std::vector<UniqueFd> const& locks)
     for (int const signal : {SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGPIPE})
         (void)::signal(signal, SIG_IGN);
     int const null = ::open("/dev/null", O_RDWR | O_CLOEXEC);
-    for (int const fd : {0, 1, 2}) (void)::dup2(null, fd);
+    for (int const fd : {0, 1, 2}) (void)(null < 0 ? ::close(fd) : ::dup2(null, fd));
     unsigned first = 3;
     std::vector<int> kept;
     for (auto const& lock : locks) kept.push_back(lock.get());

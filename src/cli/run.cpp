@@ -79,10 +79,9 @@ void copy_into(File const& to, std::string_view option, std::filesystem::path co
     File const in{std::fopen(from.c_str(), "re"), std::fclose};
     std::array<char, 65536> buffer;
     bool good = in != nullptr;
-    while (good) {
+    while (good && std::feof(in.get()) == 0) {
         auto const got = std::fread(buffer.data(), 1, buffer.size(), in.get());
-        if (got == 0) break;
-        good = std::fwrite(buffer.data(), 1, got, to.get()) == got;
+        good = std::ferror(in.get()) == 0 && std::fwrite(buffer.data(), 1, got, to.get()) == got;
     }
     if (!good || std::fflush(to.get()) != 0)
         say(fmt::format("{}: not everything could be written: {}", option, std::strerror(errno)));
