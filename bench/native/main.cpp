@@ -10,6 +10,7 @@ void add_all()
     add_calls();
     add_threads();
     add_ranges();
+    add_pages();
     add_look_ups();
     add_dirty();
     add_dpdk();
@@ -18,8 +19,8 @@ void add_all()
 std::vector<Goal> goals()
 {
     std::vector<Goal> all;
-    for (auto const& some : {call_goals(), thread_goals(), range_goals(), look_up_goals(),
-                             dpdk_goals(), dirty_goals()})
+    for (auto const& some : {call_goals(), thread_goals(), range_goals(), page_goals(),
+                             look_up_goals(), dpdk_goals(), dirty_goals()})
         all.insert(all.end(), some.begin(), some.end());
     return all;
 }

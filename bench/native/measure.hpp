@@ -15,11 +15,13 @@
 
 namespace pinfold::bench {
 
-// G1, G2; G4 to G8; G9 to G13 and G16; G3, G14 and G15; G17 and G18.
+// G1, G2; G4 to G6 and G8; G7; G9 to G13 and G16; G3, G14 and G15; G17 and G18.
 void add_calls();
 std::vector<Goal> call_goals();
 void add_ranges();
 std::vector<Goal> range_goals();
+void add_pages();
+std::vector<Goal> page_goals();
 void add_look_ups();
 std::vector<Goal> look_up_goals();
 void add_threads();

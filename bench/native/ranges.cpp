@@ -1,4 +1,4 @@
-// G4 to G8: what a range costs, and a hole in one.
+// G4 to G6 and G8: what a range costs, and a hole in one.
 #include <cstring>
 
 #include "measure.hpp"
@@ -40,21 +40,6 @@ void table_bytes(State& state, std::size_t leaves)
     }
 }
 
-void scattered_pages(State& state)
-{
-    Native native;
-    constexpr std::uint64_t kPages = 65536;
-    (void)native.map(kMiB, kMemory, kPageBytes);  // an empty map gives its memory back
-    for (auto _ : state) {
-        state.SetIterationTime(timed([&] {
-            for (std::uint64_t page = 0; page < kPages; ++page)
-                (void)native.map(kGiB + 2 * page * kPageBytes, kMemory, kPageBytes);
-        }));
-        (void)native.unmap(kGiB, 2 * kPages * kPageBytes);
-    }
-    items(state, kPages);
-}
-
 void split(State& state)
 {
     constexpr std::uint64_t kBlocks = 512;
@@ -70,11 +55,11 @@ void split(State& state)
                 Iova const hole{kGiB + block * 2 * kMiB + 77 * kPageBytes};
                 (void)index->cut(hole);
                 (void)index->cut(hole + kPageBytes);
-                index->remove(index->id_at(hole));
+                index->remove(*index->held_at(hole));
             }
         }));
-        while (native::Id const id = index->first_in({Iova{0}, Iova{~std::uint64_t{0}}}))
-            index->remove(id);
+        while (auto const held = index->first_in({Iova{0}, Iova{~std::uint64_t{0}}}))
+            index->remove(*held);
         index->release();
     }
     items(state, kBlocks);
@@ -96,7 +81,6 @@ void add_ranges()
     add("memset of 32k leaves", table_bytes, std::size_t{1} << 15);
     add("memset of 64 leaves", table_bytes, std::size_t{64});
     add("memset of 512 leaves", table_bytes, std::size_t{512});
-    add("map scattered 4K", scattered_pages)->UseManualTime()->Iterations(3);
     add("4K hole in 2M", split)->UseManualTime()->Iterations(20);
 }
 
@@ -111,7 +95,6 @@ std::vector<Goal> range_goals()
         {"G5", "map 64G of 1G leaves", "map 64G", 96, "memset of 64 leaves"},
         {"G6", "unmap 64G, off by 4K", "unmap 64G, off by 4K", 16384, "memset of 32k leaves", 1},
         {"G6", "unmap 64G, off by 2M", "unmap 64G, off by 2M", 16384, "memset of 32k leaves", 1},
-        {"G7", "map scattered 4K, one call each", "map scattered 4K", 5},
         {"G8", "a 4K hole in a mapping of 2M", "4K hole in 2M", 100, "memset of 512 leaves"},
     };
 }

@@ -7,7 +7,6 @@
 namespace pinfold {
 
 using native::Entry;
-using native::Id;
 using native::Index;
 using native::Mapping;
 
@@ -142,7 +141,7 @@ inline bool DmaMap::map_among_others(Request const& request, Entry entry)
 {
     if (!within_limits(request) || own_log_) return false;
     auto const owner = static_cast<std::uint64_t>(request.owner);
-    if (index_->map_pages(request.iova, entry, {0, owner}) == 0) return false;
+    if (!index_->map_pages(request.iova, entry, {0, owner})) return false;
     charge(request);
     return true;
 }
@@ -181,9 +180,9 @@ Result<> DmaMap::admit(Request const& request) const
 Result<> DmaMap::commit(Request const& request, Entry entry, native::View* view)
 {
     if (own_log_) TRY(own_log_->cover(request.iova));
-    Id const id = TRY(index_->insert(request.iova, entry));
-    index_->set_tag(
-        id, {reinterpret_cast<std::uintptr_t>(view), static_cast<std::uint64_t>(request.owner)});
+    TRY(index_->insert(
+        request.iova, entry,
+        {reinterpret_cast<std::uintptr_t>(view), static_cast<std::uint64_t>(request.owner)}));
     if (view != nullptr) ++view->uses;
     charge(request);
     return {};
@@ -236,8 +235,8 @@ Result<> DmaMap::cuts_nothing(IovaRange range) const
     auto const inside = known(range);
     if (!inside) return {};
     for (Iova const end : {inside->start, inside->last}) {
-        Id const id = index_->id_at(end);
-        if (id != 0 && !inside->contains(index_->mapping(id).iova)) return fail(Errno::inval);
+        auto const held = index_->held_at(end);
+        if (held && !inside->contains(held->mapping.iova)) return fail(Errno::inval);
     }
     return {};
 }
@@ -249,13 +248,13 @@ std::uint64_t DmaMap::take(IovaRange range)
     if (!inside) return 0;
     std::uint64_t bytes = 0;
     for (IovaRange rest = *inside;;) {
-        Id const id = index_->first_in(rest);
-        if (id == 0) return bytes;
-        Mapping const mapping = index_->mapping(id);
-        remove(id, mapping);
-        bytes += mapping.iova.size();
-        if (mapping.iova.last >= rest.last) return bytes;
-        rest.start = mapping.iova.last + 1;
+        auto const held = index_->first_in(rest);
+        if (!held) return bytes;
+        IovaRange const gone = held->mapping.iova;
+        remove(*held);
+        bytes += gone.size();
+        if (gone.last >= rest.last) return bytes;
+        rest.start = gone.last + 1;
     }
 }
 
@@ -264,38 +263,35 @@ std::uint64_t DmaMap::take_those_of(Owner owner)
 {
     std::uint64_t count = 0;
     for (IovaRange rest{Iova{0}, last_iova_};;) {
-        Id const id = index_->first_in(rest);
-        if (id == 0) return count;
-        Mapping const mapping = index_->mapping(id);
-        if (index_->tag(id)[1] == static_cast<std::uint64_t>(owner)) {
-            remove(id, mapping);
+        auto const held = index_->first_in(rest);
+        if (!held) return count;
+        if (index_->tag(*held)[1] == static_cast<std::uint64_t>(owner)) {
+            remove(*held);
             ++count;
         }
-        if (mapping.iova.last >= rest.last) return count;
-        rest.start = mapping.iova.last + 1;
+        if (held->mapping.iova.last >= rest.last) return count;
+        rest.start = held->mapping.iova.last + 1;
     }
 }
 
 // One whole mapping, as nearly always. False: `range` is none.
 inline bool DmaMap::take_one(IovaRange range)
 {
-    if (auto const tag = index_->remove_pages(range)) [[likely]] {
-        discharge(range, *tag);
+    if (auto const gone = index_->remove_pages(range)) [[likely]] {
+        discharge(range, gone->tag);
         return true;
     }
-    Id const id = index_->id_at(range.start);
-    if (id == 0) return false;
-    Mapping const mapping = index_->mapping(id);
-    if (mapping.iova != range) return false;
-    remove(id, mapping);
+    auto const held = index_->held_at(range.start);
+    if (!held || held->mapping.iova != range) return false;
+    remove(*held);
     return true;
 }
 
-void DmaMap::remove(Id id, Mapping const& mapping)
+void DmaMap::remove(Index::Held const& held)
 {
-    auto const tag = index_->tag(id);
-    index_->remove(id);
-    discharge(mapping.iova, tag);
+    auto const tag = index_->tag(held);
+    index_->remove(held);
+    discharge(held.mapping.iova, tag);
 }
 
 inline void DmaMap::discharge(IovaRange iova, Index::Tag const& tag)
@@ -324,12 +320,12 @@ std::optional<DmaMap::Region> DmaMap::region(Iova from) const
 {
     std::lock_guard const lock{lock_};
     auto const inside = known({from, last_iova_});
-    Id const id = inside ? index_->first_in(*inside) : 0;
-    if (id == 0) return std::nullopt;
-    Mapping const mapping = index_->mapping(id);
+    auto const held = inside ? index_->first_in(*inside) : std::nullopt;
+    if (!held) return std::nullopt;
+    Mapping const& mapping = held->mapping;
     auto* const memory =
         mapping.entry.has_memory() ? reinterpret_cast<std::byte*>(mapping.paddr().raw()) : nullptr;
-    return Region{mapping.iova, memory, mapping.prot(), static_cast<Owner>(index_->tag(id)[1])};
+    return Region{mapping.iova, memory, mapping.prot(), static_cast<Owner>(index_->tag(*held)[1])};
 }
 
 std::uint64_t DmaMap::mappings() const
@@ -363,9 +359,9 @@ Result<> DmaMap::start_dirty_log(DmaReader* self)
     if (own_log_) return {};
     auto log = TRY(native::DirtyLog::create(memory_));
     for (IovaRange rest{Iova{0}, last_iova_};;) {
-        Id const id = index_->first_in(rest);
-        if (id == 0) break;
-        IovaRange const mapped = index_->mapping(id).iova;
+        auto const held = index_->first_in(rest);
+        if (!held) break;
+        IovaRange const mapped = held->mapping.iova;
         TRY(log->cover(mapped));
         if (mapped.last >= rest.last) break;
         rest.start = mapped.last + 1;

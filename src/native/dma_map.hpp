@@ -172,7 +172,7 @@ private:
     std::uint64_t take(IovaRange range);
     std::uint64_t take_those_of(Owner owner);
     bool take_one(IovaRange range);
-    void remove(native::Id id, native::Mapping const& mapping);
+    void remove(native::Index::Held const& held);
     void discharge(IovaRange iova, native::Index::Tag const& tag);
     void settle(DmaReader* self);
     void wait(DmaReader* self);

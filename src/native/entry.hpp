@@ -21,6 +21,7 @@ public:
         kTable = 8,
         kSegments = 16,
         kNoMemory = 32,  // of a leaf: the mapping has no memory here, so it leads nowhere
+        kOwn = 128,      // of a page's leaf: the page is a mapping of its own, without a record
     };
     static constexpr std::uint64_t kBits = 0xfff;
 
@@ -44,6 +45,7 @@ public:
     constexpr std::uint64_t raw() const { return raw_; }
     constexpr bool empty() const { return raw_ == 0; }
     constexpr bool leaf() const { return (raw_ & kLeaf) != 0; }
+    constexpr bool own() const { return (raw_ & kOwn) != 0; }
     constexpr bool table() const { return (raw_ & kTable) != 0; }
     constexpr bool segments() const { return (raw_ & kPart) == kSegments; }
     // A leaf of some pages of the slot.
@@ -79,6 +81,9 @@ public:
                      (raw_ & kRights) | kLeaf};
     }
 
+    constexpr Entry as_own() const { return Entry{raw_ | kOwn}; }
+    constexpr Entry not_own() const { return Entry{raw_ & ~std::uint64_t{kOwn}}; }
+
     constexpr Prot prot() const { return static_cast<Prot>(raw_ & kRights); }
     constexpr bool has_memory() const { return (raw_ & (kLeaf | kNoMemory)) == kLeaf; }
     // One comparison: it is a leaf, has memory and grants `access`.
@@ -90,7 +95,11 @@ public:
     // Where it leads. REQUIRES: has_memory().
     constexpr Paddr paddr(Iova iova) const { return Paddr{iova.raw() + (raw_ & ~kBits)}; }
 
-    constexpr bool operator==(Entry const&) const = default;
+    // How a mapping is kept is no part of what it translates.
+    constexpr bool operator==(Entry const& other) const
+    {
+        return ((raw_ ^ other.raw_) & ~std::uint64_t{kOwn}) == 0;
+    }
 
 private:
     // Nodes leave no bit for the kind of a part; no node has kNoMemory.

@@ -2,7 +2,7 @@
 // index of mappings too: there is no ordered tree beside it, and map, unmap and look-up cost the
 // same among one mapping and a million. A mapping of any size is one entry per slot that it fills,
 // and one at each end that fills none, or a line where it is not alone there (entry.hpp, nodes.hpp,
-// shape.hpp).
+// shape.hpp). Beside that it has a record, unless it is a page among others.
 //
 // A mapping goes as a whole, unless it is cut first.
 //
@@ -73,31 +73,40 @@ public:
     void visit(IovaRange range, Visit visit) const;
     // The whole mapping that `iova` belongs to.
     std::optional<Mapping> find(Iova iova) const;
-    // The first mapping that touches `range`, for the writer. 0: none. REQUIRES: within the width.
-    Id first_in(IovaRange range) const;
-    // For the writer. 0: not mapped.
-    Id id_at(Iova iova) const { return look<true>(iova, AsPlace{}).id; }
-    Mapping mapping(Id id) const { return mapping_of(record(id)); }
-    // Two words of the caller's for each mapping; 0 at first.
+    // For the writer: a mapping, and what the index knows it by until it goes or is cut.
+    struct Held {
+        Mapping mapping;
+        Id id;  // of its record; of a page of its own the tag's second word
+        bool own;
+    };
+    // The first mapping that touches `range`, and the one at `iova`. nullopt: none. REQUIRES:
+    // within the width.
+    std::optional<Held> first_in(IovaRange range) const;
+    std::optional<Held> held_at(Iova iova) const;
+    // Two words of the caller's for each mapping. A single page among others takes no memory for
+    // them where the first is 0 and the second has 32 bits.
     using Tag = std::array<std::uint64_t, 2>;
-    Tag tag(Id id) const;
-    void set_tag(Id id, Tag tag);
+    Tag tag(Held const& held) const;
 
     // A new mapping, all or nothing. EADDRINUSE: something is mapped in `iova`. ENOMEM. REQUIRES:
     // whole pages of 4 KiB, within the width; `leaf` is one.
-    Result<Id> map(IovaRange iova, Entry leaf);
+    Result<> map(IovaRange iova, Entry leaf);
     // Its two steps. The second fails with ENOMEM only. REQUIRES: the first said yes.
     bool vacant(IovaRange iova) const;
-    Result<Id> insert(IovaRange iova, Entry leaf);
+    Result<> insert(IovaRange iova, Entry leaf, Tag tag = {});
 
     // map() and remove() of a mapping of few pages among others, as nearly all are, by its tag and
-    // exact bounds. 0 and nullopt: not this way, and nothing has changed. REQUIRES: within the
+    // exact bounds. False and nullopt: not this way, and nothing has changed. REQUIRES: within the
     // width.
-    Id map_pages(IovaRange iova, Entry leaf, Tag tag);
-    std::optional<Tag> remove_pages(IovaRange iova);
+    bool map_pages(IovaRange iova, Entry leaf, Tag tag);
+    struct Removed {
+        Entry entry;
+        Tag tag;
+    };
+    std::optional<Removed> remove_pages(IovaRange iova);
 
     // Takes a mapping away. It is the reader's until release().
-    void remove(Id id);
+    void remove(Held const& held);
     // Takes mappings away from range.start on, up to the range's end or the first hole, and shows
     // each; returns their bytes: more than the range has if the last one reaches beyond (0 stands
     // for 2^64). 0 also if a mapping has range.start inside it. Cannot fail.
@@ -146,6 +155,8 @@ private:
                                       : (std::uint64_t{1} << (kSlotLg2<kLevel> % 64)) - 1;
     }
 
+    static constexpr std::uint64_t kPage = std::uint64_t{1} << kPageLg2;
+
     // Whether a slot may hold a part: its pages fit the entry's bits.
     template <unsigned kLevel>
     static constexpr bool kHasParts = kLevel == 1 && S::kTableLg2[0] <= 9 && S::kLanes[1] != 0;
@@ -178,6 +189,7 @@ private:
     }
 
     static Mapping mapping_of(Record const& record);
+    Held held_of(Entry entry, Id id, std::uint64_t raw) const;
     Record& record(Id id) const { return *reinterpret_cast<Record*>(records_.at(id)); }
 
     // What a walk ends with is handed to found(entry, id, last).
@@ -220,13 +232,10 @@ private:
     }
 
     // index_pages.hpp
-    struct Run {
-        TableAt<0>* table;
-        std::size_t slot;
-        std::size_t end;
-    };
-    Run run_of(IovaRange iova) const;
-    static void add_used(TableAt<0>& table, std::uint16_t change);
+    static bool one_page(IovaRange iova) { return iova.last.raw() - iova.start.raw() == kPage - 1; }
+    void count_page(std::uint64_t change);
+    bool map_several(TableAt<0>& table, IovaRange iova, Entry leaf, Tag tag);
+    std::optional<Removed> remove_several(TableAt<0>& table, IovaRange iova);
 
     // index_write.hpp
     template <unsigned kLevel>
@@ -269,10 +278,11 @@ private:
     template <unsigned kLevel>
     void relabel_part(TableAt<kLevel>& table, std::size_t slot, Piece const& piece, Id id);
     template <unsigned kLevel>
-    Id first_in(TableAt<kLevel> const& table, std::uint64_t first, std::uint64_t last) const;
+    std::optional<Held> first_in(TableAt<kLevel> const& table, std::uint64_t first,
+                                 std::uint64_t last) const;
     template <unsigned kLevel>
-    Id first_in_slot(TableAt<kLevel> const& table, std::size_t slot, std::uint64_t first,
-                     std::uint64_t last) const;
+    std::optional<Held> first_in_slot(TableAt<kLevel> const& table, std::size_t slot,
+                                      std::uint64_t first, std::uint64_t last) const;
     template <unsigned kLevel>
     TableAt<kLevel>* take_table();
 
@@ -299,28 +309,37 @@ inline Mapping BasicIndex<S>::mapping_of(Record const& record)
             Entry{record.entry.load(std::memory_order_acquire)}};
 }
 
+// `raw` is any address of what `entry` translates.
 template <class S>
-inline auto BasicIndex<S>::tag(Id id) const -> Tag
+inline auto BasicIndex<S>::held_of(Entry entry, Id id, std::uint64_t raw) const -> Held
 {
-    auto const& tag = record(id).tag;
-    return {tag[0].load(std::memory_order_relaxed), tag[1].load(std::memory_order_relaxed)};
+    if (!entry.own()) return {mapping_of(record(id)), id, false};
+    IovaRange const page{Iova{raw & ~low_mask<0>()}, Iova{raw | low_mask<0>()}};
+    return {{page, entry.not_own()}, id, true};
 }
 
 template <class S>
-inline void BasicIndex<S>::set_tag(Id id, Tag tag)
+inline auto BasicIndex<S>::held_at(Iova iova) const -> std::optional<Held>
 {
-    record(id).tag[0].store(tag[0], std::memory_order_relaxed);
-    record(id).tag[1].store(tag[1], std::memory_order_relaxed);
+    Place const place = look<true>(iova, AsPlace{});
+    if (place.entry.empty()) return std::nullopt;
+    return held_of(place.entry, place.id, iova.raw());
+}
+
+template <class S>
+inline auto BasicIndex<S>::tag(Held const& held) const -> Tag
+{
+    if (held.own) return {0, held.id};
+    auto const& tag = record(held.id).tag;
+    return {tag[0].load(std::memory_order_relaxed), tag[1].load(std::memory_order_relaxed)};
 }
 
 // A cut gives the slots new ids first and shortens the record then: who had the old id looks again.
 template <class S>
 inline std::optional<Mapping> BasicIndex<S>::find(Iova iova) const
 {
-    while (Id const id = id_at(iova)) {
-        Mapping const found = mapping(id);
-        if (found.iova.contains(iova)) return found;
-    }
+    while (auto const held = held_at(iova))
+        if (held->mapping.iova.contains(iova)) return held->mapping;
     return std::nullopt;
 }
 

@@ -70,7 +70,7 @@ bool BasicIndex<S>::slots_empty(TableAt<kLevel> const& table, std::size_t slot,
         for (; slot < group_end; ++slot) {
             if (table.at(slot).empty()) continue;
             if constexpr (kLevel == 3)
-                if (is_lowest_window<kLevel>(slot) && root_->total == 0) continue;
+                if (is_lowest_window<kLevel>(slot) && root_->total() == 0) continue;
             return false;
         }
     }
@@ -117,14 +117,13 @@ void BasicIndex<S>::fill(TableAt<kLevel>& table, std::size_t slot, std::size_t e
     while (slot < end) {
         std::size_t const group = slot / TableAt<kLevel>::kGroup;
         std::size_t const group_end = std::min(end, (group + 1) * TableAt<kLevel>::kGroup);
-        auto const added = static_cast<std::uint16_t>(group_end - slot);
+        auto const added = static_cast<std::uint32_t>(group_end - slot);
         for (; slot < group_end; ++slot) {
             table.ids[slot].store(piece.id, std::memory_order_relaxed);
             table.slots[slot].store(piece.entry.raw(), std::memory_order_release);
         }
         if (kLevel >= 2 && table.used[group] == 0) ++root_groups_;
-        table.used[group] = static_cast<std::uint16_t>(table.used[group] + added);
-        table.total += added;
+        table.add_used(group, added);
     }
 }
 
@@ -133,15 +132,14 @@ template <class S>
 template <unsigned kLevel>
 inline void BasicIndex<S>::set(TableAt<kLevel>& table, std::size_t slot, Entry entry)
 {
-    auto& used = table.used[slot / TableAt<kLevel>::kGroup];
+    std::size_t const group = slot / TableAt<kLevel>::kGroup;
     bool const was_empty = table.slots[slot].load(std::memory_order_relaxed) == 0;
     table.slots[slot].store(entry.raw(), std::memory_order_release);
     if (was_empty == entry.empty()) return;
-    used = static_cast<std::uint16_t>(was_empty ? used + 1 : used - 1);
-    table.total += was_empty ? 1U : ~0U;
+    table.add_used(group, was_empty ? 1U : ~0U);
     if constexpr (kLevel >= 2) {
-        if (was_empty && used == 1) ++root_groups_;
-        if (!was_empty && used == 0) --root_groups_;
+        if (was_empty && table.used[group] == 1) ++root_groups_;
+        if (!was_empty && table.used[group] == 0) --root_groups_;
     }
 }
 
@@ -273,7 +271,7 @@ void BasicIndex<S>::remove_part(TableAt<kLevel>& table, std::size_t slot, Piece 
         if (entry.table()) {
             auto& below = *entry.template node<TableAt<kLevel - 1>>();
             remove_in<kLevel - 1>(below, piece);
-            if (below.total != 0 || is_lowest_window<kLevel>(slot)) return;
+            if (below.total() != 0 || is_lowest_window<kLevel>(slot)) return;
         } else if constexpr (S::kLanes[kLevel] != 0) {
             if (entry.segments() &&
                 !remove_lanes(*entry.template node<SegmentsAt<kLevel>>(), piece.id))
@@ -323,8 +321,8 @@ void BasicIndex<S>::retire_node(Entry node)
 
 template <class S>
 template <unsigned kLevel>
-Id BasicIndex<S>::first_in(TableAt<kLevel> const& table, std::uint64_t first,
-                           std::uint64_t last) const
+auto BasicIndex<S>::first_in(TableAt<kLevel> const& table, std::uint64_t first,
+                             std::uint64_t last) const -> std::optional<Held>
 {
     using Here = TableAt<kLevel>;
     std::uint64_t const table_start = first & ~low_mask<kLevel + 1>();
@@ -337,22 +335,23 @@ Id BasicIndex<S>::first_in(TableAt<kLevel> const& table, std::uint64_t first,
         }
         if (!table.at(slot).empty()) {
             std::uint64_t const start = table_start + (std::uint64_t{slot} << kSlotLg2<kLevel>);
-            Id const found = first_in_slot<kLevel>(table, slot, std::max(first, start),
-                                                   std::min(last, start | low_mask<kLevel>()));
-            if (found != 0) return found;
+            auto const found = first_in_slot<kLevel>(table, slot, std::max(first, start),
+                                                     std::min(last, start | low_mask<kLevel>()));
+            if (found) return found;
         }
         ++slot;
     }
-    return 0;
+    return std::nullopt;
 }
 
 template <class S>
 template <unsigned kLevel>
-Id BasicIndex<S>::first_in_slot(TableAt<kLevel> const& table, std::size_t slot, std::uint64_t first,
-                                std::uint64_t last) const
+auto BasicIndex<S>::first_in_slot(TableAt<kLevel> const& table, std::size_t slot,
+                                  std::uint64_t first, std::uint64_t last) const
+    -> std::optional<Held>
 {
     Entry const entry = table.at(slot);
-    if (entry.leaf()) return table.id(slot);
+    if (entry.leaf()) return held_of(entry, table.id(slot), first);
     if constexpr (kLevel > 0) {
         if (entry.table())
             return first_in<kLevel - 1>(*entry.template node<TableAt<kLevel - 1>>(), first, last);
@@ -361,10 +360,10 @@ Id BasicIndex<S>::first_in_slot(TableAt<kLevel> const& table, std::size_t slot, 
             for (Piece const& piece : pieces_at<kLevel>(table, slot, first))
                 if (piece.first <= last && first <= piece.last && piece.first <= best.first)
                     best = piece;
-            return best.id;
+            if (best.id != 0) return held_of(best.entry, best.id, best.first);
         }
     }
-    return 0;
+    return std::nullopt;
 }
 
 }  // namespace pinfold::native

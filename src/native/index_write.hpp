@@ -56,21 +56,23 @@ BasicIndex<S>::~BasicIndex()
 }
 
 template <class S>
-Result<Id> BasicIndex<S>::map(IovaRange iova, Entry leaf)
+Result<> BasicIndex<S>::map(IovaRange iova, Entry leaf)
 {
+    if (map_pages(iova, leaf, {})) [[likely]]
+        return {};
     if (!vacant(iova)) return fail(Errno::addrinuse);
     return insert(iova, leaf);
 }
 
 template <class S>
-Result<Id> BasicIndex<S>::insert(IovaRange iova, Entry leaf)
+Result<> BasicIndex<S>::insert(IovaRange iova, Entry leaf, Tag tag)
 {
     if (!reserve(iova)) return fail(Errno::nomem);
 
-    Id const id = take_record(iova, leaf, {});
+    Id const id = take_record(iova, leaf, tag);
     put({iova.start.raw(), iova.last.raw(), leaf, id});
     count(iova, 1);
-    return id;
+    return {};
 }
 
 template <class S>
@@ -87,43 +89,43 @@ inline Id BasicIndex<S>::take_record(IovaRange iova, Entry entry, Tag tag)
 }
 
 template <class S>
-void BasicIndex<S>::remove(Id id)
+void BasicIndex<S>::remove(Held const& held)
 {
-    Mapping const gone = mapping(id);
-    Piece const piece{gone.iova.start.raw(), gone.iova.last.raw(), gone.entry, id};
-    take_out(piece);
-    records_.retire(id);
-    count(gone.iova, -1);
+    auto const& [iova, entry] = held.mapping;
+    take_out({iova.start.raw(), iova.last.raw(), entry, held.id});
+    if (!held.own) records_.retire(held.id);
+    count(iova, -1);
 }
 
 template <class S>
 std::uint64_t BasicIndex<S>::unmap(IovaRange range, FunctionRef<void(Mapping const&)> removed)
 {
+    if (auto const gone = remove_pages(range)) [[likely]] {
+        removed({range, gone->entry});
+        return range.size();
+    }
     std::uint64_t bytes = 0;
     for (Iova at = range.start;;) {
-        Id const id = id_at(at);
-        if (id == 0) return bytes;
-        Mapping const found = mapping(id);
-        if (found.iova.start != at) return bytes;
-        bytes += found.iova.size();
-        remove(id);
-        removed(found);
-        if (found.iova.last >= range.last) return bytes;
-        at = found.iova.last + 1;
+        auto const held = held_at(at);
+        if (!held || held->mapping.iova.start != at) return bytes;
+        bytes += held->mapping.iova.size();
+        remove(*held);
+        removed(held->mapping);
+        if (held->mapping.iova.last >= range.last) return bytes;
+        at = held->mapping.iova.last + 1;
     }
 }
 
 template <class S>
 Result<> BasicIndex<S>::cut(Iova at)
 {
-    Id const left = id_at(at);
-    if (left == 0) return {};
-    Mapping const whole = mapping(left);
-    if (whole.iova.start == at) return {};
+    auto const left = held_at(at);
+    if (!left || left->mapping.iova.start == at) return {};
+    Mapping const whole = left->mapping;
     if (!reserve({at - 1, at})) return fail(Errno::nomem);
 
-    Id const right = take_record({at, whole.iova.last}, whole.entry, tag(left));
-    Piece const piece{at.raw(), whole.iova.last.raw(), whole.entry, left};
+    Id const right = take_record({at, whole.iova.last}, whole.entry, tag(*left));
+    Piece const piece{at.raw(), whole.iova.last.raw(), whole.entry, left->id};
     if (piece.last >> kSlotLg2<3> == 0) {
         break_at<2>(*root_, at.raw());
         relabel_in<2>(*root_, piece, right);
@@ -131,7 +133,7 @@ Result<> BasicIndex<S>::cut(Iova at)
         break_at<3>(*top_, at.raw());
         relabel_in<3>(*top_, piece, right);
     }
-    record(left).last.store(at.raw() - 1, std::memory_order_release);
+    record(left->id).last.store(at.raw() - 1, std::memory_order_release);
     count(whole.iova, -1);
     count({whole.iova.start, at - 1}, 1);
     count({at, whole.iova.last}, 1);
@@ -139,7 +141,7 @@ Result<> BasicIndex<S>::cut(Iova at)
 }
 
 template <class S>
-Id BasicIndex<S>::first_in(IovaRange range) const
+auto BasicIndex<S>::first_in(IovaRange range) const -> std::optional<Held>
 {
     std::uint64_t const first = range.start.raw();
     std::uint64_t const last = range.last.raw();
@@ -218,7 +220,7 @@ void BasicIndex<S>::take_out(Piece const& piece)
     if (leaves != nullptr) [[likely]] {
         std::size_t const slot = leaf_slot(piece.first);
         std::size_t const end = leaf_slot(piece.last) + 1;
-        if (leaves->total > end - slot) return clear<0>(*leaves, slot, end, piece);
+        if (leaves->total() > end - slot) return clear<0>(*leaves, slot, end, piece);
     }
     if (piece.last >> kSlotLg2<3> == 0) return remove_in<2>(*root_, piece);
     remove_in<3>(*top_, piece);

@@ -20,17 +20,24 @@ struct alignas(64) Table {
     static constexpr auto kKind = Entry::kTable;
     static constexpr std::size_t kSlots = std::size_t{1} << kLg2;
     static constexpr std::size_t kGroup = std::min<std::size_t>(kSlots, 512);
+    static constexpr bool kOneGroup = kSlots == kGroup;
 
     std::array<std::atomic<std::uint64_t>, kSlots> slots;
     std::array<std::atomic<Id>, kSlots> ids;
-    // The writer's own: slots that are not empty, of each group and of all. Groups without any need
-    // not be looked through.
+    // The writer's own: slots that are not empty, of each group and, of several groups, of all.
+    // Groups without any need not be looked through.
     std::array<std::uint16_t, kSlots / kGroup> used;
-    std::uint32_t total;
+    std::uint32_t all_used;
     Table* next;  // of those that wait for readers to leave, and of those in reserve
 
     Entry at(std::size_t slot) const { return Entry{slots[slot].load(std::memory_order_acquire)}; }
     Id id(std::size_t slot) const { return ids[slot].load(std::memory_order_acquire); }
+    std::uint32_t total() const { return kOneGroup ? used[0] : all_used; }
+    void add_used(std::size_t group, std::uint32_t change)
+    {
+        used[group] = static_cast<std::uint16_t>(used[group] + change);
+        if constexpr (!kOneGroup) all_used += change;
+    }
 };
 
 // What is mapped in the block of one slot when it is little: up to kLanes pieces in one cache line.

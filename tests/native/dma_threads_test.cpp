@@ -222,7 +222,7 @@ std::uint64_t late_writes(bool wait)
         reader->leave();
     }};
     while (!inside) std::this_thread::yield();
-    index->remove(index->id_at(range.start));
+    index->remove(*index->held_at(range.start));
     if (wait) readers.wait(nullptr);
     word.store(0);
     cleared = true;

@@ -24,8 +24,13 @@ public:
     {
         Entry const entry = leaf_of(range, ++number_);
         bool const expected = model.map(range, entry);
-        if (other_way() && index->map_pages(range, entry, {}) != 0) {
-            EXPECT_TRUE(expected);
+        if (expected) tags_[entry.raw()] = {};
+        if (other_way()) {
+            typename BasicIndex<S>::Tag const tag{number_ % 3 == 0 ? number_ : 0, number_};
+            bool const done = index->map_pages(range, entry, tag) ||
+                              (index->vacant(range) && index->insert(range, entry, tag));
+            EXPECT_EQ(done, expected);
+            if (done) tags_[entry.raw()] = tag;
             return expected;
         }
         auto const got = index->map(range, entry);
@@ -65,8 +70,13 @@ public:
     }
     void check(std::uint64_t count)
     {
-        for (std::uint64_t page = 0; page < count; ++page)
-            if (!agree_at(*index, model, Iova{page * kPageBytes + 5})) FAIL() << "page " << page;
+        for (std::uint64_t page = 0; page < count; ++page) {
+            Iova const at{page * kPageBytes + 5};
+            if (!agree_at(*index, model, at)) FAIL() << "page " << page;
+            auto const held = index->held_at(at);
+            if (held && index->tag(*held) != tags_[held->mapping.entry.raw()])
+                FAIL() << "the tag of page " << page;
+        }
         EXPECT_EQ(index->mappings(), model.ranges().size());
         EXPECT_TRUE(agree_on_a_visit(*index, model, pages(calls_ % count, count - 1)));
     }
@@ -80,6 +90,7 @@ private:
 
     std::uint64_t calls_ = 0;
     std::uint64_t number_ = 0;
+    std::map<std::uint64_t, typename BasicIndex<S>::Tag> tags_;  // by entry: no two are alike
 };
 
 template <class Visit>
@@ -284,7 +295,7 @@ TEST(IndexModel, a_call_that_finds_no_memory_changes_nothing)
             while (!model.ranges().empty()) {
                 auto const gone = model.ranges().begin()->second;
                 model.unmap(gone.iova);
-                index.remove(index.id_at(gone.iova.start));
+                index.remove(*index.held_at(gone.iova.start));
             }
             index.release();
             EXPECT_EQ(index.mappings(), 0U);

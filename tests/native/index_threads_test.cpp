@@ -60,7 +60,7 @@ TEST(IndexThreads, a_reader_never_uses_what_an_unmap_has_waited_for)
                 index->map(here, Entry::leaf(here.start, numbered(number + part), Prot::read)));
         }
         for (std::uint64_t part = 0; part < 8; ++part)
-            index->remove(index->id_at(Iova{(start + 2 * part) * kPageBytes}));
+            index->remove(*index->held_at(Iova{(start + 2 * part) * kPageBytes}));
         wait_for_readers();
         last_dead = number + 7;
         index->release();
@@ -99,7 +99,7 @@ TEST(IndexThreads, a_mapping_that_stays_is_found_while_its_block_is_rebuilt)
         ASSERT_TRUE(index->cut(stays.start + round % 100 * kPageBytes));
         for (std::uint64_t part = 0; part < 6; ++part) {
             std::uint64_t const page = k2M_ + (part < 3 ? part : 200 + part * 400);
-            index->remove(index->id_at(Iova{page * kPageBytes}));
+            index->remove(*index->held_at(Iova{page * kPageBytes}));
         }
         wait_for_readers();
         index->release();

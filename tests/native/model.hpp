@@ -105,8 +105,8 @@ bool agree_at(BasicIndex<S> const& index, Model const& model, Iova iova)
 template <class S>
 bool agree_on_the_first(BasicIndex<S> const& index, Model const& model, IovaRange range)
 {
-    Id const id = index.first_in(range);
-    return same(id == 0 ? std::nullopt : std::optional{index.mapping(id)}, model.first_in(range));
+    auto const held = index.first_in(range);
+    return same(held ? std::optional{held->mapping} : std::nullopt, model.first_in(range));
 }
 
 // What a visit shows that ends by itself: pieces of mappings, each behind the one before, to the
