@@ -5,35 +5,37 @@
 
 namespace pinfold::native {
 
-Result<std::unique_ptr<DirtyLog>> DirtyLog::create(Memory& memory)
+namespace {
+
+constexpr unsigned kBlockLg2 = DirtyHalf::kLg2;
+constexpr unsigned kWordLg2 = DirtyHalf::kWordLg2;
+constexpr unsigned kGroupLg2 = DirtyHalf::kGroupLg2;
+constexpr std::size_t kWordsInGroup = DirtyHalf::kWordsInGroup;
+
+}  // namespace
+
+Result<std::unique_ptr<DirtyLog>> DirtyLog::create(Memory& memory, std::atomic<DirtySide*>& shown)
 {
-    std::unique_ptr<DirtyLog> log{new DirtyLog{memory}};
-    for (Side& side : log->sides_)
-        if (!log->take_side(side)) return fail(Errno::nomem);
-    log->active_lowest_.store(log->sides_[0].lowest, std::memory_order_relaxed);
+    std::unique_ptr<DirtyLog> log{new DirtyLog{memory, shown}};
+    for (DirtySide*& side : log->sides_) {
+        side = static_cast<DirtySide*>(memory.take(sizeof(DirtySide), alignof(DirtySide)));
+        if (side == nullptr) return fail(Errno::nomem);
+    }
     return log;
 }
 
 DirtyLog::~DirtyLog()
 {
-    for (Side const& side : sides_) drop_side(side);
+    for (DirtySide* const side : sides_)
+        if (side != nullptr) drop(side);
 }
 
-bool DirtyLog::take_side(Side& side)
+void DirtyLog::drop(DirtySide* side)
 {
-    side.lowest = static_cast<Halves*>(memory_.take(sizeof(Halves), alignof(Halves)));
-    side.windows = static_cast<Windows*>(memory_.take(sizeof(Windows), alignof(Windows)));
-    return side.lowest != nullptr && side.windows != nullptr;
-}
-
-void DirtyLog::drop_side(Side const& side)
-{
-    if (side.lowest != nullptr) memory_.give_back(side.lowest, sizeof(Halves));
-    if (side.windows == nullptr) return;
-    for (auto const& window : *side.windows)
-        if (Halves* const halves = window.load(std::memory_order_relaxed))
-            memory_.give_back(halves, sizeof(Halves));
-    memory_.give_back(side.windows, sizeof(Windows));
+    for (auto const& window : side->windows_)
+        if (auto* const halves = window.load(std::memory_order_relaxed))
+            memory_.give_back(halves, sizeof(*halves));
+    memory_.give_back(side, sizeof(DirtySide));
 }
 
 Result<> DirtyLog::cover(IovaRange range)
@@ -48,9 +50,9 @@ Result<> DirtyLog::cover(IovaRange range)
 
 Result<> DirtyLog::cover_block(std::uint64_t raw)
 {
-    std::array<Halves*, 2> const halves{TRY(window_of(sides_[0], raw)),
-                                        TRY(window_of(sides_[1], raw))};
-    std::size_t const number = (raw >> kBlockLg2) % halves[0]->size();
+    std::array<DirtySide::Halves*, 2> const halves{TRY(window_of(*sides_[0], raw)),
+                                                   TRY(window_of(*sides_[1], raw))};
+    std::size_t const number = (raw >> kBlockLg2) % DirtySide::kInWindow;
     if ((*halves[0])[number].load(std::memory_order_relaxed) != nullptr) return {};
     if (!arena_.ensure(1)) return fail(Errno::nomem);
     auto& block = *reinterpret_cast<Block*>(arena_.at(arena_.take()));
@@ -60,50 +62,16 @@ Result<> DirtyLog::cover_block(std::uint64_t raw)
 }
 
 // What has the halves of all blocks around `raw`.
-auto DirtyLog::window_of(Side& side, std::uint64_t raw) -> Result<Halves*>
+auto DirtyLog::window_of(DirtySide& side, std::uint64_t raw) -> Result<DirtySide::Halves*>
 {
-    if (raw >> kWindowLg2 == 0) return side.lowest;
-    auto& window = (*side.windows)[raw >> kWindowLg2];
+    using Halves = DirtySide::Halves;
+    if (raw >> DirtySide::kWindowLg2 == 0) return &side.lowest_;
+    auto& window = side.windows_[raw >> DirtySide::kWindowLg2];
     if (Halves* const known = window.load(std::memory_order_relaxed)) return known;
     auto* const halves = static_cast<Halves*>(memory_.take(sizeof(Halves), alignof(Halves)));
     if (halves == nullptr) return fail(Errno::nomem);
     window.store(halves, std::memory_order_release);
     return halves;
-}
-
-auto DirtyLog::half_at(Side const& side, std::uint64_t raw) -> Half*
-{
-    Halves const* const halves =
-        raw >> kWindowLg2 == 0 ? side.lowest
-                               : (*side.windows)[raw >> kWindowLg2].load(std::memory_order_acquire);
-    if (halves == nullptr) return nullptr;
-    return (*halves)[(raw >> kBlockLg2) % halves->size()].load(std::memory_order_acquire);
-}
-
-void DirtyLog::set_the_clear(Half& half, std::size_t word, std::uint64_t bits)
-{
-    std::uint64_t const there = std::atomic_ref{half.bits[word]}.load(std::memory_order_relaxed);
-    if ((there & bits) != bits) set(half, word, bits);
-}
-
-void DirtyLog::set_both(Half& half, std::size_t word, std::uint64_t low, std::uint64_t high)
-{
-    set_the_clear(half, word, low);
-    if (high != 0) set_the_clear(half, word + 1, high);
-}
-
-// Word by word, in whatever block and window.
-void DirtyLog::mark_far(Iova iova, Iova last)
-{
-    Side const& side = sides_[active_.load(std::memory_order_acquire)];
-    for (std::uint64_t at = iova.raw();;) {
-        std::uint64_t const end = std::min(last.raw(), at | ((std::uint64_t{1} << kWordLg2) - 1));
-        std::uint64_t const ones = ~std::uint64_t{0} >> (63 - ((end >> 12) - (at >> 12)));
-        if (Half* const half = half_at(side, at))
-            set_the_clear(*half, (at >> kWordLg2) % kWordsInBlock, ones << ((at >> 12) % 64));
-        if (end == last.raw()) return;
-        at = end + 1;
-    }
 }
 
 // Where the bits of one block go.
@@ -152,20 +120,20 @@ struct DirtyLog::Taking {
 // change places, and what was the active one is taken when the last mark() in it has ended.
 void DirtyLog::harvest(IovaRange range, std::span<std::uint64_t> into, FunctionRef<void()> wait)
 {
-    unsigned const active = active_.load(std::memory_order_relaxed);
-    take(sides_[1 - active], range, into);
-    active_.store(1 - active, std::memory_order_release);
-    active_lowest_.store(sides_[1 - active].lowest, std::memory_order_release);
+    DirtySide const& before = *sides_[active_];
+    active_ = 1 - active_;
+    take(*sides_[active_], range, into);
+    show(active_);
     wait();
-    take(sides_[active], range, into);
+    take(before, range, into);
 }
 
-void DirtyLog::take(Side const& side, IovaRange range, std::span<std::uint64_t> into)
+void DirtyLog::take(DirtySide const& side, IovaRange range, std::span<std::uint64_t> into)
 {
     for (std::uint64_t at = range.start.raw();;) {
         std::uint64_t const end =
             std::min(range.last.raw(), at | ((std::uint64_t{1} << kBlockLg2) - 1));
-        if (Half* const half = half_at(side, at))
+        if (Half* const half = side.half_at(at))
             take_block(*half, {{Iova{at}, Iova{end}}, range.start, into});
         if (end == range.last.raw()) return;
         at = end + 1;

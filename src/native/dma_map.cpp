@@ -357,7 +357,7 @@ Result<> DmaMap::start_dirty_log(DmaReader* self)
 {
     std::lock_guard const lock{lock_};
     if (own_log_) return {};
-    auto log = TRY(native::DirtyLog::create(memory_));
+    auto log = TRY(native::DirtyLog::create(memory_, dirty_));
     for (IovaRange rest{Iova{0}, last_iova_};;) {
         auto const held = index_->first_in(rest);
         if (!held) break;
@@ -367,7 +367,7 @@ Result<> DmaMap::start_dirty_log(DmaReader* self)
         rest.start = mapped.last + 1;
     }
     own_log_ = std::move(log);
-    log_.store(own_log_.get(), std::memory_order_release);
+    own_log_->start();
     wait(self);
     return {};
 }
@@ -375,7 +375,8 @@ Result<> DmaMap::start_dirty_log(DmaReader* self)
 void DmaMap::stop_dirty_log(DmaReader* self)
 {
     std::lock_guard const lock{lock_};
-    log_.store(nullptr, std::memory_order_release);
+    if (!own_log_) return;
+    own_log_->stop();
     wait(self);
     own_log_.reset();
 }

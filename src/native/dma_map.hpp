@@ -183,7 +183,7 @@ private:
     std::uint64_t const granule_mask_;
     std::uint64_t const mapping_limit_;
     native::Memory& memory_;
-    std::atomic<native::DirtyLog*> log_{nullptr};
+    std::atomic<native::DirtySide*> dirty_{nullptr};  // what devices mark; nullptr: no log is kept
 
     alignas(64) mutable native::SpinLock lock_;  // of all that follows
     std::unique_ptr<native::Index> const index_;

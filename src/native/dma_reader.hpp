@@ -76,8 +76,8 @@ public:
     // log is kept or size is 0. REQUIRES: iova + size does not wrap; translate() has said so.
     [[gnu::always_inline]] void mark_dirty(Iova iova, std::uint64_t size) const
     {
-        native::DirtyLog* const log = map_->log_.load(std::memory_order_acquire);
-        if (log != nullptr && size != 0) log->mark(iova, Iova{iova.raw() + (size - 1)});
+        native::DirtySide* const side = map_->dirty_.load(std::memory_order_acquire);
+        if (side != nullptr) side->mark(iova, size);
     }
 
     // Of Reading::polling: nothing is used that was looked up before. Call it in the device's loop,

@@ -15,6 +15,7 @@ namespace {
 
 class DirtyLogTest : public testing::Test {
 protected:
+    DirtyLogTest() { log->start(); }
     // The pages of `range` that the log says are dirty, by number.
     std::vector<std::uint64_t> harvest(IovaRange range)
     {
@@ -29,9 +30,10 @@ protected:
     }
     void mark(std::uint64_t first, std::uint64_t last)
     {
-        log->mark(pages(first, last).start, pages(first, last).last);
+        shown.load()->mark(pages(first, last).start, pages(first, last).size());
     }
-    std::unique_ptr<DirtyLog> const log = DirtyLog::create(Memory::system()).value();
+    std::atomic<DirtySide*> shown{nullptr};
+    std::unique_ptr<DirtyLog> const log = DirtyLog::create(Memory::system(), shown).value();
 };
 using Pages = std::vector<std::uint64_t>;
 
@@ -40,7 +42,9 @@ TEST_F(DirtyLogTest, what_is_marked_is_harvested_once)
     ASSERT_TRUE(log->cover(pages(0, 1000)));
     mark(5, 5);
     mark(70, 72);
-    log->mark(Iova{100 * kPageBytes + 17}, Iova{100 * kPageBytes + 18});
+    shown.load()->mark(Iova{100 * kPageBytes + 17}, 2);
+    shown.load()->mark(Iova{200 * kPageBytes + 17}, 0);
+    shown.load()->mark(Iova{300 * kPageBytes}, 0);
     EXPECT_EQ(harvest(pages(0, 1000)), (Pages{5, 70, 71, 72, 100}));
     EXPECT_EQ(harvest(pages(0, 1000)), Pages{});
     mark(5, 5);
