@@ -89,7 +89,6 @@ Engine::Engine(std::filesystem::path state, machine::RunState run, machine::Desc
       fds_{owners},
       sharing_{*this, state_ / PINFOLD_DIR_OWNERS}
 {
-    fds_.hide_own_descriptors();
     directory_ = UniqueFd{::open(state_.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC)};
     anonymous_ = UniqueFd{::eventfd(0, EFD_CLOEXEC)};
 }

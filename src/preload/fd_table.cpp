@@ -114,9 +114,9 @@ void FdTable::close_hidden(int fd)
     ::close(fd);
 }
 
-void FdTable::hide_own_descriptors()
+void FdTable::hide_own_descriptors(std::uint32_t* owners)
 {
-    hidden_owners = owners_;
+    hidden_owners = owners;
     UniqueFd::set_keeper(&kHidden);
 }
 

@@ -45,8 +45,9 @@ public:
     void pause() { mutex_.lock(); }
     void resume() { mutex_.unlock(); }
 
-    // Makes every UniqueFd of the engine a hidden one. REQUIRES: once, before the first.
-    void hide_own_descriptors();
+    // Makes every UniqueFd of the engine a hidden one, in the stub's table. REQUIRES: before the
+    // first of them.
+    static void hide_own_descriptors(std::uint32_t* owners);
     // Closes a hidden one whose UniqueFd is out of reach.
     void close_hidden(int fd);
 

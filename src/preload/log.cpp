@@ -16,11 +16,14 @@ int log_fd = -1;
 
 }  // namespace
 
-void open_log(int state_directory)
+void open_log(char const* state_directory)
 {
-    int const fd = ::openat(state_directory, PINFOLD_FILE_LOG,
-                            O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
-    if (fd >= 0) log_fd = UniqueFd{fd}.release();
+    if (log_fd >= 0) return;
+    UniqueFd const directory{::open(state_directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC)};
+    if (!directory) return;
+    log_fd = UniqueFd{::openat(directory.get(), PINFOLD_FILE_LOG,
+                               O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600)}
+                 .release();
 }
 
 void log_line(std::string_view line)

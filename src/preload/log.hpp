@@ -7,8 +7,10 @@
 
 namespace pinfold::preload {
 
-// REQUIRES: once, before anything is logged. An unreachable file means that nothing is logged.
-void open_log(int state_directory);
+// The log of the run whose state directory this is; a second call changes nothing. An unreachable
+// file means that nothing is logged. REQUIRES: descriptors are hidden already, or what the program
+// does to its own would reach the log, and the log would be a file of the program's.
+void open_log(char const* state_directory);
 
 void log_line(std::string_view line);
 

@@ -1,7 +1,5 @@
 // The engine's one export, and the C functions that stand behind the stub's.
-#include <fcntl.h>
 #include <pthread.h>
-#include <unistd.h>
 
 #include <cstdlib>
 #include <mutex>
@@ -11,6 +9,7 @@
 #include "base/read_section.hpp"
 #include "preload/abi.h"
 #include "preload/engine.hpp"
+#include "preload/fd_table.hpp"
 #include "preload/log.hpp"
 #include "preload/signals.hpp"
 
@@ -18,6 +17,7 @@ namespace {
 
 using pinfold::Vaddr;
 using pinfold::preload::Engine;
+using pinfold::preload::FdTable;
 using pinfold::preload::Signals;
 
 // Lives until the process ends: other threads may be in it to the last.
@@ -114,9 +114,8 @@ extern "C" [[gnu::visibility("default")]] pinfold_engine const* pinfold_engine_s
     std::uint32_t* table, char const* state)
 {
     try {
-        int const directory = ::open(state, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-        if (directory >= 0) pinfold::preload::open_log(directory);
-        if (directory >= 0) ::close(directory);
+        FdTable::hide_own_descriptors(table);
+        pinfold::preload::open_log(state);
         auto made = Engine::create(state, table);
         if (!made) {
             pinfold::preload::log_line(made.error());

@@ -71,6 +71,15 @@ TEST_P(Client, a_driver_in_Python_does_what_one_in_C_does)
     EXPECT_EQ(ran.out, kEduSays);
 }
 
+// The line about the refused instruction shows that the log outlives the sweep.
+TEST_P(Client, the_programs_descriptors_are_dense_and_nothing_of_ours_is_among_them)
+{
+    bring(std::filesystem::path{PINFOLD_CLIENT_DIR} / "descriptors_client");
+    auto const ran = run_pinfold("", "./descriptors_client");
+    EXPECT_EQ(ran.status, 0) << ran.out << ran.err;
+    EXPECT_NE(ran.err.find("cannot carry out 'xsave"), std::string::npos) << ran.err;
+}
+
 TEST_P(Client, handlers_masks_and_stacks_are_the_programs_own)
 {
     auto const ran = run_pinfold("", "./faults_client");

@@ -53,7 +53,7 @@ TEST_F(FdTableTest, in_a_child_files_have_the_numbers_that_they_are_given_or_are
 
 TEST_F(FdTableTest, the_engines_own_descriptors_are_high_marked_and_unmarked_when_closed)
 {
-    table.hide_own_descriptors();
+    FdTable::hide_own_descriptors(owners.data());
     int number = -1;
     {
         UniqueFd const own{::open("/dev/null", O_RDONLY | O_CLOEXEC)};
