@@ -351,7 +351,7 @@ Stretches stretches_of(Plan const& plan, ucontext_t& context)
     for (unsigned i = 0; i < elements; ++i) {
         bool const there =
             plan.mask == Plan::Mask::vector
-                ? (vectors.ymm_byte(plan.mask_register, (i + 1) * plan.element - 1) & 0x80) != 0
+                ? vectors.highest_bit(plan.mask_register, i * plan.element, plan.element)
                 : (bits >> i & 1) != 0;
         if (there) stretches.add(i * plan.element, plan.element);
     }

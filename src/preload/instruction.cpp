@@ -171,6 +171,83 @@ bool plan_copy_64_bytes(Decoded const& decoded, Plan& plan)
     return true;
 }
 
+// ---- gathers and scatters ----
+
+struct Indexed {
+    Form form;
+    std::uint8_t index, element;  // bytes
+};
+
+std::optional<Indexed> indexed(ZydisMnemonic mnemonic)
+{
+    switch (mnemonic) {
+        case ZYDIS_MNEMONIC_VGATHERDPS:
+        case ZYDIS_MNEMONIC_VPGATHERDD: return Indexed{Form::gather, 4, 4};
+        case ZYDIS_MNEMONIC_VGATHERDPD:
+        case ZYDIS_MNEMONIC_VPGATHERDQ: return Indexed{Form::gather, 4, 8};
+        case ZYDIS_MNEMONIC_VGATHERQPS:
+        case ZYDIS_MNEMONIC_VPGATHERQD: return Indexed{Form::gather, 8, 4};
+        case ZYDIS_MNEMONIC_VGATHERQPD:
+        case ZYDIS_MNEMONIC_VPGATHERQQ: return Indexed{Form::gather, 8, 8};
+        case ZYDIS_MNEMONIC_VSCATTERDPS:
+        case ZYDIS_MNEMONIC_VPSCATTERDD: return Indexed{Form::scatter, 4, 4};
+        case ZYDIS_MNEMONIC_VSCATTERDPD:
+        case ZYDIS_MNEMONIC_VPSCATTERDQ: return Indexed{Form::scatter, 4, 8};
+        case ZYDIS_MNEMONIC_VSCATTERQPS:
+        case ZYDIS_MNEMONIC_VPSCATTERQD: return Indexed{Form::scatter, 8, 4};
+        case ZYDIS_MNEMONIC_VSCATTERQPD:
+        case ZYDIS_MNEMONIC_VPSCATTERQQ: return Indexed{Form::scatter, 8, 8};
+        default: return std::nullopt;
+    }
+}
+
+std::uint8_t register_id(ZydisRegister reg)
+{
+    return static_cast<std::uint8_t>(ZydisRegisterGetId(reg));
+}
+
+// As many elements as both the indices and the elements have room for.
+bool plan_indexed(Decoded const& decoded, Plan& plan)
+{
+    auto const found = indexed(decoded.instruction.mnemonic);
+    auto const* const memory = decoded.memory();
+    if (!found || memory == nullptr) return false;
+    auto const common = Address::of(decoded.instruction, *memory);
+    if (!common) return true;
+    bool const opmask = decoded.instruction.encoding == ZYDIS_INSTRUCTION_ENCODING_EVEX;
+    bool const gathers = found->form == Form::gather;
+    plan.address = *common;
+    plan.element = found->element;
+    plan.index_size = found->index;
+    plan.elements = static_cast<std::uint8_t>(decoded.instruction.avx.vector_length / 8 /
+                                              std::max(found->index, found->element));
+    plan.vector = register_id(decoded.operands[gathers ? 0 : 2].reg.value);
+    plan.index_vector = register_id(memory->mem.index);
+    plan.mask = opmask ? Plan::Mask::opmask : Plan::Mask::vector;
+    plan.mask_register =
+        register_id(opmask ? decoded.instruction.avx.mask.reg : decoded.operands[2].reg.value);
+    plan.form = found->form;
+    return true;
+}
+
+// Its memory operand is no part of its encoding.
+bool plan_masked_bytes(Decoded const& decoded, Plan& plan)
+{
+    auto const mnemonic = decoded.instruction.mnemonic;
+    if (mnemonic != ZYDIS_MNEMONIC_MASKMOVDQU && mnemonic != ZYDIS_MNEMONIC_VMASKMOVDQU)
+        return false;
+    auto const target = Address::of(decoded.instruction, decoded.operands[2]);
+    if (!target) return true;
+    plan.address = *target;
+    plan.size = plan.reach = 16;
+    plan.element = 1;
+    plan.mask = Plan::Mask::vector;
+    plan.vector = register_id(decoded.operands[0].reg.value);
+    plan.mask_register = register_id(decoded.operands[1].reg.value);
+    plan.form = Form::masked_bytes;
+    return true;
+}
+
 // ---- everything else: a copy of the instruction ----
 
 // Instructions that belong to the system, whose operand has no size of its own, that end in another
@@ -301,8 +378,7 @@ void plan_mask(Decoded const& decoded, ZydisDecodedOperand const& memory, Plan& 
                               instruction.mnemonic == ZYDIS_MNEMONIC_VPMASKMOVQ;
             plan.mask = Plan::Mask::vector;
             plan.element = wide ? 8 : 4;
-            plan.mask_register =
-                static_cast<std::uint8_t>(ZydisRegisterGetId(decoded.operands[1].reg.value));
+            plan.mask_register = register_id(decoded.operands[1].reg.value);
             return;
         }
         default: break;
@@ -311,7 +387,7 @@ void plan_mask(Decoded const& decoded, ZydisDecodedOperand const& memory, Plan& 
     if (!plan.writes && reads_all(instruction.meta.exception_class)) return;
     auto const reg = instruction.avx.mask.reg;
     if (reg == ZYDIS_REGISTER_NONE || reg == ZYDIS_REGISTER_K0) return;
-    plan.mask_register = static_cast<std::uint8_t>(ZydisRegisterGetId(reg));
+    plan.mask_register = register_id(reg);
     plan.mask = packs(instruction.mnemonic) ? Plan::Mask::packed : Plan::Mask::opmask;
     plan.element = element_of(instruction.mnemonic, memory);
     // Where memory has as many elements as the register, each is read or not by its own bit.
@@ -392,7 +468,9 @@ Plan make_plan(std::span<std::uint8_t const> code)
     plan.length = decoded.instruction.length;
     plan.locked =
         decoded.has(ZYDIS_ATTRIB_HAS_LOCK) || decoded.instruction.mnemonic == ZYDIS_MNEMONIC_XCHG;
-    if (plan_string(decoded, plan) || plan_copy_64_bytes(decoded, plan)) return plan;
+    if (plan_string(decoded, plan) || plan_copy_64_bytes(decoded, plan) ||
+        plan_indexed(decoded, plan) || plan_masked_bytes(decoded, plan))
+        return plan;
     auto const* const memory = decoded.memory();
     if (memory == nullptr) return plan;
     auto const address = Address::of(decoded.instruction, *memory);

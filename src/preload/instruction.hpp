@@ -26,6 +26,9 @@ struct Plan {
         jump,          // likewise
         bit,           // bt, bts, btr, btc whose register counts bits beyond the operand
         string,        // movs, stos, lods, cmps, scas
+        gather,        // elements from places that a vector of indices leads to
+        scatter,       // to such places
+        masked_bytes,  // maskmovdqu: those of a vector register that another chooses
         copy_64_bytes  // movdir64b
     };
     enum class Extend : std::uint8_t { zero, sign };
@@ -53,13 +56,20 @@ struct Plan {
 
     bool locked = false;  // no other access may come between its read and its write
 
-    // executed:
-    bool uses_vectors = false;  // x87, MMX, SSE, AVX, AVX-512 state is read or written
-    bool uses_stack_pointer = false;
     Mask mask = Mask::none;
     std::uint8_t mask_register = 0;
     std::uint8_t element = 0;  // bytes
-    bool whole = false;        // masked, but any bit in the mask makes for the whole operand
+
+    // gather, scatter: `address` is what all elements have in common.
+    std::uint8_t elements = 0;
+    std::uint8_t vector = 0;        // the vector register of the elements (masked_bytes: bytes)
+    std::uint8_t index_vector = 0;  // and that of the indices
+    std::uint8_t index_size = 0;    // bytes
+
+    // executed:
+    bool uses_vectors = false;  // x87, MMX, SSE, AVX, AVX-512 state is read or written
+    bool uses_stack_pointer = false;
+    bool whole = false;  // masked, but any bit in the mask makes for the whole operand
     // The instruction with its operand at [rip + displacement]; the displacement is to be filled
     // in.
     std::array<std::uint8_t, kLongestInstruction + 4> code{};

@@ -3,6 +3,7 @@
 #include <array>
 
 #include "preload/execution.hpp"
+#include "preload/indexed_instruction.hpp"
 #include "preload/instruction.hpp"
 #include "preload/string_instruction.hpp"
 
@@ -89,6 +90,35 @@ public:
         return done();
     }
 
+    // REQUIRES: the kernel has saved vector state.
+    std::optional<Fault> masked_bytes()
+    {
+        VectorState const vectors{context_};
+        std::array<std::byte, 16> bytes;
+        vectors.read(plan_.vector, 0, bytes);
+        auto const chosen = [&](unsigned at) {
+            return at < bytes.size() && vectors.highest_bit(plan_.mask_register, at, 1);
+        };
+        auto const each = [&](auto visit) -> std::optional<Fault> {
+            for (unsigned at = 0; at < bytes.size(); ++at) {
+                unsigned past = at;
+                while (chosen(past)) ++past;
+                if (past == at) continue;
+                if (auto fault = visit(operand_ + at, std::span{bytes}.subspan(at, past - at)))
+                    return fault;
+                at = past;
+            }
+            return std::nullopt;
+        };
+        if (auto fault = each([&](Vaddr to, auto part) {
+                return space_.check(to, part.size(), AddressSpace::Touch::write);
+            }))
+            return fault;
+        if (auto fault = each([&](Vaddr to, auto part) { return space_.store(to, part); }))
+            return fault;
+        return done();
+    }
+
 private:
     static constexpr Register kStack{.greg = REG_RSP};
 
@@ -154,6 +184,8 @@ Carried carry_out(std::span<std::uint8_t const> code, Vaddr at, ucontext_t& cont
     bool const alone = plan.locked || plan.form == Form::executed;  // there is one workshop
     BusHold const bus{alone ? BusHold::Kind::alone : BusHold::Kind::shared};
     if (plan.form == Form::string) return as_carried(repeat_string(plan, context, space));
+    if (plan.form == Form::gather || plan.form == Form::scatter)
+        return gather_or_scatter(plan, at, context, space);
     Vaddr const operand = operand_of(plan, context);
     // The trap may have been for something else: a stack that lies in a BAR.
     bool const stack = plan.form == Form::push || plan.form == Form::pop || plan.form == Form::call;
@@ -163,6 +195,8 @@ Carried carry_out(std::span<std::uint8_t const> code, Vaddr at, ucontext_t& cont
         auto const execution = execute(plan, operand, context, space);
         return execution.impossible ? Carried{Carried::How::refused} : as_carried(execution.fault);
     }
+    if (plan.form == Form::masked_bytes && VectorState{context}.area() == nullptr)
+        return {Carried::How::refused};
     Access access{plan, operand, context, space};
     switch (plan.form) {
         case Form::load: return as_carried(access.load_register());
@@ -172,6 +206,7 @@ Carried carry_out(std::span<std::uint8_t const> code, Vaddr at, ucontext_t& cont
         case Form::call: return as_carried(access.jump(true));
         case Form::jump: return as_carried(access.jump(false));
         case Form::bit: return as_carried(access.bit());
+        case Form::masked_bytes: return as_carried(access.masked_bytes());
         case Form::copy_64_bytes: return as_carried(access.copy_64_bytes());
         default: return {Carried::How::refused};
     }

@@ -3,9 +3,9 @@
 //
 // Each element that the instruction accesses reaches the device exactly once, in the widths of
 // preload/address_space.hpp. Moves to and from general registers are carried out directly, string
-// instructions and those that use the stack step by step, and every other by running a copy of it.
-// What cannot be carried out is refused, never guessed: instructions of the system, xsave and its
-// like, gathers and scatters, AMX, far branches. Async-signal-safe.
+// instructions, gathers, scatters and those that use the stack step by step, and every other by
+// running a copy of it. What cannot be carried out is refused, never guessed: instructions of the
+// system, xsave and its like, AMX, far branches. Async-signal-safe.
 #pragma once
 
 #include <ucontext.h>

@@ -34,26 +34,35 @@ std::uint64_t segment_base(Address::Segment segment)
     return base;
 }
 
-// Where a component stands in an XSAVE area of the standard form.
-std::size_t component_offset(unsigned number)
+// The components of an XSAVE area ("Intel SDM", 1: 13.1), and where it has its header.
+constexpr unsigned kSse = 1;
+constexpr unsigned kAvx = 2;
+constexpr unsigned kOpmask = 5;
+constexpr unsigned kUpperHalves = 6;     // of the first 16 zmm registers
+constexpr unsigned kUpperRegisters = 7;  // the others
+constexpr std::size_t kHeader = 512;
+
+struct Place {
+    std::size_t offset, size;
+};
+
+// Where a component stands in an area of the standard form.
+Place const& place_of(unsigned number)
 {
-    static std::array<std::size_t, 8> const offsets = [] {
-        std::array<std::size_t, 8> made{};
+    static std::array<Place, 8> const places = [] {
+        std::array<Place, 8> made{};
+        made[kSse] = {160, 256};
         for (unsigned component = 2; component < made.size(); ++component) {
             unsigned size = 0;
             unsigned offset = 0;
             unsigned rest[2];
             if (__get_cpuid_count(0xd, component, &size, &offset, &rest[0], &rest[1]) != 0)
-                made[component] = offset;
+                made[component] = {offset, size};
         }
         return made;
     }();
-    return offsets[number];
+    return places[number];
 }
-
-constexpr unsigned kSse = 1;
-constexpr unsigned kAvx = 2;
-constexpr unsigned kOpmask = 5;
 
 }  // namespace
 
@@ -106,7 +115,8 @@ std::optional<Address> Address::of(ZydisDecodedInstruction const& instruction,
                                    ZydisDecodedOperand const& operand)
 {
     auto const& mem = operand.mem;
-    if (mem.type != ZYDIS_MEMOP_TYPE_MEM) return std::nullopt;
+    bool const vector = mem.type == ZYDIS_MEMOP_TYPE_VSIB;
+    if (mem.type != ZYDIS_MEMOP_TYPE_MEM && !vector) return std::nullopt;
     Address address;
     address.narrow = instruction.address_width == 32;
     address.displacement = mem.disp.has_displacement ? mem.disp.value : 0;
@@ -120,21 +130,21 @@ std::optional<Address> Address::of(ZydisDecodedInstruction const& instruction,
         if (!base) return std::nullopt;
         address.base = base->greg;
     }
-    if (mem.index != ZYDIS_REGISTER_NONE) {
+    address.scale = mem.scale;
+    if (mem.index != ZYDIS_REGISTER_NONE && !vector) {
         auto const index = general_register(mem.index);
         if (!index) return std::nullopt;
         address.index = index->greg;
-        address.scale = mem.scale;
     }
     return address;
 }
 
-Vaddr Address::in(ucontext_t const& context) const
+Vaddr Address::in(ucontext_t const& context, std::uint64_t away) const
 {
     auto const greg = [&](std::int8_t number) {
         return static_cast<std::uint64_t>(context.uc_mcontext.gregs[number]);
     };
-    auto linear = static_cast<std::uint64_t>(displacement);
+    auto linear = static_cast<std::uint64_t>(displacement) + away;
     if (base >= 0) linear += greg(base);
     if (index >= 0) linear += greg(index) * scale;
     if (narrow) linear = low_bytes(linear, 4);
@@ -163,14 +173,25 @@ VectorState::VectorState(ucontext_t& context)
 
 std::byte const* VectorState::component(unsigned number) const
 {
-    constexpr std::size_t kHeader = 512;
-    constexpr std::size_t kSseOffset = 160;
     std::uint64_t present = 0;
     if (area_ == nullptr) return nullptr;
     std::memcpy(&present, area_ + kHeader, sizeof present);
     bool const there = (present & components_ & (std::uint64_t{1} << number)) != 0;
-    if (!there) return nullptr;
-    return area_ + (number == kSse ? kSseOffset : component_offset(number));
+    return there ? area_ + place_of(number).offset : nullptr;
+}
+
+std::byte* VectorState::present(unsigned number)
+{
+    if (area_ == nullptr || (components_ >> number & 1) == 0) return nullptr;
+    auto const& place = place_of(number);
+    auto* const at = area_ + place.offset;
+    if (component(number) != nullptr) return at;
+    std::uint64_t present = 0;
+    std::memcpy(&present, area_ + kHeader, sizeof present);
+    present |= std::uint64_t{1} << number;
+    std::memcpy(area_ + kHeader, &present, sizeof present);
+    std::memset(at, 0, place.size);
+    return at;
 }
 
 std::uint64_t VectorState::opmask(unsigned id) const
@@ -181,11 +202,64 @@ std::uint64_t VectorState::opmask(unsigned id) const
     return value;
 }
 
-std::uint8_t VectorState::ymm_byte(unsigned id, unsigned at) const
+void VectorState::set_opmask(unsigned id, std::uint64_t value)
 {
-    auto const* const half = component(at < 16 ? kSse : kAvx);
-    if (half == nullptr) return 0;
-    return static_cast<std::uint8_t>(half[std::size_t{16} * id + at % 16]);
+    auto* const masks = present(kOpmask);
+    if (masks != nullptr) std::memcpy(masks + std::size_t{8} * id, &value, sizeof value);
+}
+
+namespace {
+
+// Where a part of a vector register is.
+struct Part {
+    unsigned component;
+    std::size_t offset;  // in it
+};
+
+Part part_of(unsigned id, unsigned at)
+{
+    if (id >= 16) return {kUpperRegisters, std::size_t{64} * (id - 16) + at};
+    if (at < 16) return {kSse, std::size_t{16} * id + at};
+    if (at < 32) return {kAvx, std::size_t{16} * id + (at - 16)};
+    return {kUpperHalves, std::size_t{32} * id + (at - 32)};
+}
+
+}  // namespace
+
+void VectorState::read(unsigned id, unsigned at, std::span<std::byte> into) const
+{
+    auto const part = part_of(id, at);
+    auto const* const there = component(part.component);
+    if (there != nullptr)
+        std::memcpy(into.data(), there + part.offset, into.size());
+    else
+        std::memset(into.data(), 0, into.size());
+}
+
+void VectorState::write(unsigned id, unsigned at, std::span<std::byte const> from)
+{
+    auto const part = part_of(id, at);
+    auto* const there = present(part.component);
+    if (there != nullptr) std::memcpy(there + part.offset, from.data(), from.size());
+}
+
+bool VectorState::highest_bit(unsigned id, unsigned at, unsigned size) const
+{
+    std::byte highest{};
+    read(id, at + size - 1, std::span{&highest, 1});
+    return (highest & std::byte{0x80}) != std::byte{0};
+}
+
+void VectorState::clear(unsigned id, unsigned from)
+{
+    constexpr unsigned kWidth = 64;
+    constexpr unsigned kPiece = 4;  // what an element is at least
+    for (unsigned at = from; at < kWidth; at += kPiece) {
+        auto const part = part_of(id, at);
+        // What is in its initial state is zero, and stays so.
+        if (component(part.component) != nullptr)
+            std::memset(present(part.component) + part.offset, 0, kPiece);
+    }
 }
 
 }  // namespace pinfold::preload

@@ -42,10 +42,11 @@ struct Address {
     bool narrow = false;  // 32-bit addressing
     std::int64_t displacement = 0;
 
-    // nullopt: the operand's address is made of something else (a vector of indices).
+    // Without the index, where that is a vector. nullopt: the address is made of something else.
     static std::optional<Address> of(ZydisDecodedInstruction const& instruction,
                                      ZydisDecodedOperand const& operand);
-    Vaddr in(ucontext_t const& context) const;
+    // `away` is added before the address is cut to its width.
+    Vaddr in(ucontext_t const& context, std::uint64_t away = 0) const;
 };
 
 // The vector state that the kernel saved with the context (an XSAVE area in its standard form).
@@ -60,12 +61,21 @@ public:
 
     // An opmask register k0 to k7.
     std::uint64_t opmask(unsigned id) const;
-    // Byte `at` of ymm register `id`.
-    std::uint8_t ymm_byte(unsigned id, unsigned at) const;
+    void set_opmask(unsigned id, std::uint64_t value);
+    // Bytes from `at` on of the vector register `id`, in all its width of 64. What of it this
+    // processor does not have reads as zeroes and is not written. REQUIRES: naturally aligned, at
+    // most 16 bytes; only zeroes may be longer.
+    void read(unsigned id, unsigned at, std::span<std::byte> into) const;
+    void write(unsigned id, unsigned at, std::span<std::byte const> from);
+    void clear(unsigned id, unsigned from);  // to its end
+    // Of an element of `size` bytes.
+    bool highest_bit(unsigned id, unsigned at, unsigned size) const;
 
 private:
     // Nothing: the component is in its initial state, all zeroes.
     std::byte const* component(unsigned number) const;
+    // The same, made to hold its zeroes. Nothing: there is no such component.
+    std::byte* present(unsigned number);
 
     std::byte* area_ = nullptr;
     std::uint32_t components_ = 0;

@@ -130,6 +130,8 @@ std::uint8_t* at(std::uint64_t address) { return reinterpret_cast<std::uint8_t*>
 struct State {
     std::array<std::uint8_t, 2 * kPage> bytes;
     std::vector<BusAccess> accesses;
+    std::vector<std::uint8_t> put;
+    std::size_t put_at = 0;
     bool on_device = false, refuse = false, read_only = false;
     int signal = 0;
     bool refused = false;
@@ -202,6 +204,7 @@ void fill(unsigned seed)
         std::uint64_t const word = random();
         std::memcpy(Stage::memory() + i, &word, sizeof word);
     }
+    std::ranges::copy(state.put, Stage::device() + state.put_at);
 }
 
 void protect(std::uint8_t* page, std::size_t size, int prot)
@@ -323,6 +326,11 @@ Outcome Stage::on_device(std::span<std::uint8_t const> code, Registers const& st
     return outcome;
 }
 
+void Stage::put(std::size_t at, std::vector<std::uint8_t> bytes)
+{
+    state.put_at = at;
+    state.put = std::move(bytes);
+}
 void Stage::refuse_accesses(bool refuse) { state.refuse = refuse; }
 void Stage::read_only(bool only) { state.read_only = only; }
 

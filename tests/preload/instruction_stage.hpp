@@ -62,6 +62,8 @@ public:
     Outcome on_memory(std::span<std::uint8_t const> code, Registers const& start, unsigned seed);
     Outcome on_device(std::span<std::uint8_t const> code, Registers const& start, unsigned seed);
 
+    // From now on the device's memory has these bytes at `at` when an instruction begins.
+    void put(std::size_t at, std::vector<std::uint8_t> bytes);
     // The bus refuses every access from now on.
     void refuse_accesses(bool refuse);
     // The mapping of the device is for reading only.

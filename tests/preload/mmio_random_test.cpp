@@ -155,5 +155,85 @@ TEST(MmioRandom, an_instruction_on_a_device_does_what_it_does_on_memory)
     fmt::print("{} different instructions, {} trapped\n", ran.size(), trapped);
 }
 
+// ---- moves under a mask, each of them ----
+
+using Bytes = std::vector<std::uint8_t>;
+
+// [rdi + 1 * disp8], with register 2 of the vectors and, for VEX, the mask in register 3.
+Bytes vex_move(unsigned opcode, unsigned wide, unsigned length)
+{
+    return {0xc4,
+            0xe2,
+            static_cast<std::uint8_t>(wide << 7 | (15U - 3) << 3 | length << 2 | 1),
+            static_cast<std::uint8_t>(opcode),
+            0x57,
+            1};
+}
+
+// The same with k1.
+Bytes evex_move(unsigned map, unsigned prefix, unsigned opcode, unsigned wide, unsigned length)
+{
+    return {0x62,
+            static_cast<std::uint8_t>(0xf0 | map),
+            static_cast<std::uint8_t>(wide << 7 | 0x7c | prefix),
+            static_cast<std::uint8_t>(length << 5 | 0x09),
+            static_cast<std::uint8_t>(opcode),
+            0x57,
+            1};
+}
+
+// Also what is not an instruction: the test asks.
+std::vector<Bytes> masked_moves()
+{
+    std::vector<Bytes> moves;
+    for (unsigned const wide : {0U, 1U}) {
+        for (unsigned const length : {0U, 1U})
+            for (unsigned const opcode : {0x2cU, 0x2dU, 0x2eU, 0x2fU, 0x8cU, 0x8eU})
+                moves.push_back(vex_move(opcode, wide, length));
+        for (unsigned const length : {0U, 1U, 2U}) {
+            for (unsigned const opcode : {0x62U, 0x63U, 0x88U, 0x89U, 0x8aU, 0x8bU})
+                moves.push_back(evex_move(2, 1, opcode, wide, length));
+            for (unsigned opcode = 0x10; opcode < 0x40; ++opcode)  // vpmovqb and its like
+                moves.push_back(evex_move(2, 2, opcode, wide, length));
+            for (unsigned prefix = 0; prefix < 4; ++prefix)
+                for (unsigned const opcode : {0x10U, 0x11U, 0x28U, 0x29U, 0x6fU, 0x7fU})
+                    moves.push_back(evex_move(1, prefix, opcode, wide, length));
+        }
+    }
+    return moves;
+}
+
+TEST(MmioMasked, a_move_under_a_mask_does_on_a_device_what_it_does_on_memory)
+{
+    if (__builtin_cpu_supports("avx512vbmi2") == 0) GTEST_SKIP() << "no AVX-512 VBMI2 here";
+    unsigned const seed = std::random_device{}();
+    SCOPED_TRACE(fmt::format("seed {}", seed));
+    std::mt19937_64 random{seed};
+    Stage stage;
+    std::map<std::string, unsigned> ran;
+    for (auto const& bytes : masked_moves()) {
+        auto const instruction = admissible(bytes);
+        if (!instruction || instruction->length != bytes.size()) continue;
+        for (unsigned round = 0; round < 8; ++round) {
+            auto start = Stage::registers(random);
+            start.general[7] &= ~std::uint64_t{63};
+            // Across the beginning of the device, now and then.
+            if (round % 2 == 0) start.general[7] -= kPage / 2 + 4 * (random() % 24);
+            auto const on_memory = stage.on_memory(bytes, start, round);
+            auto const on_device = stage.on_device(bytes, start, round);
+            EXPECT_EQ(difference(on_memory, on_device), "")
+                << describe_instruction(bytes, 0) << (on_device.refused ? " was refused" : "");
+            if (on_memory.signal == 0 && !on_device.accesses.empty()) ++ran[instruction->name];
+        }
+    }
+    for (auto const* const name :
+         {"vmaskmovps",  "vmaskmovpd",  "vpmaskmovd", "vpmaskmovq", "vpcompressb", "vpcompressw",
+          "vpcompressd", "vpcompressq", "vpexpandb",  "vpexpandw",  "vpexpandd",   "vpexpandq",
+          "vcompressps", "vcompresspd", "vexpandps",  "vexpandpd",  "vmovdqu8",    "vmovdqu16",
+          "vmovdqu32",   "vmovdqu64",   "vmovups",    "vmovupd",    "vmovss",      "vmovsd",
+          "vpmovqb",     "vpmovswb"})
+        EXPECT_GT(ran[name], 0U) << name;
+}
+
 }  // namespace
 }  // namespace pinfold::preload::test

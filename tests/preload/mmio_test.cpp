@@ -5,8 +5,11 @@
 #include <gtest/gtest.h>
 #include <signal.h>
 
+#include <array>
+#include <cstring>
 #include <initializer_list>
 #include <string_view>
+#include <vector>
 
 #include "instruction_stage.hpp"
 #include "preload/instruction.hpp"
@@ -34,6 +37,15 @@ constexpr std::uint64_t kCarry = 0x1;  // where the other flags are undefined
 constexpr std::uint64_t kZero = 0x40;
 constexpr std::uint64_t kOverflow = 0x800;
 constexpr std::size_t kMiddle = kPage / 2;  // where rdi is
+
+std::vector<std::uint8_t> saved_by_fxsave()
+{
+    alignas(16) std::array<std::uint8_t, 512> image{};
+    asm volatile("fxsave64 (%0)" : : "r"(image.data()) : "memory");
+    std::mt19937_64 random{7};
+    for (std::size_t at = 160; at < 416; ++at) image[at] = static_cast<std::uint8_t>(random());
+    return {image.begin(), image.end()};
+}
 
 class Mmio : public testing::Test {
 protected:
@@ -222,6 +234,44 @@ TEST_F(Mmio, larger_operands_go_as_aligned_accesses_of_at_most_8_bytes_lowest_fi
     EXPECT_SAME("paddd 0x40(%%rdi), %%xmm2");
     EXPECT_SAME("movq 0x40(%%rdi), %%mm3");
     EXPECT_SAME("pextrw $3, %%xmm2, 0x40(%%rdi)");
+}
+
+TEST_F(Mmio, bytes_are_stored_where_a_mask_says)
+{
+    EXPECT_SAME("maskmovdqu %%xmm3, %%xmm2");
+    prepare = [](Registers& registers) {
+        for (std::size_t at = 0; at < 16; ++at)
+            registers.vectors[160 + 16 * 3 + at] = at == 1 || (at >= 4 && at < 10) ? 0x80 : 0x7f;
+    };
+    EXPECT_ACCESSES("maskmovdqu %%xmm3, %%xmm2",
+                    {write(kMiddle + 1, 1), write(kMiddle + 4, 4), write(kMiddle + 8, 2)});
+    if (__builtin_cpu_supports("avx") != 0) {
+        std::array<std::uint8_t, 4> const avx{0xc5, 0xf9, 0xf7, 0xd3};
+        EXPECT_EQ(same(avx).size(), 3U);
+    }
+    // From plain memory into the device, and where it may not be written.
+    prepare = [](Registers& registers) {
+        registers.general[7] = reinterpret_cast<std::uint64_t>(Stage::device()) - 7;
+        std::memset(&registers.vectors[160 + 16 * 3], 0xff, 16);
+    };
+    EXPECT_ACCESSES("maskmovdqu %%xmm3, %%xmm2", {write(0, 8), write(8, 1)});
+    stage.read_only(true);
+    auto const outcome = stage.on_device(CODE("maskmovdqu %%xmm3, %%xmm2"), prepared(), 1);
+    EXPECT_EQ(outcome.signal, SIGSEGV);
+    EXPECT_TRUE(outcome.accesses.empty());
+}
+
+// What is restored must be a state that there can be; only the program's own part of it counts.
+TEST_F(Mmio, the_state_of_FXSAVE_is_saved_and_restored)
+{
+    prepare = [](Registers& registers) {
+        registers.general[7] = reinterpret_cast<std::uint64_t>(Stage::device()) + 64;
+    };
+    EXPECT_SAME("fxsave (%%rdi)");
+    EXPECT_SAME("fxsave64 (%%rdi)");
+    stage.put(64, saved_by_fxsave());
+    EXPECT_EQ(same(CODE("fxrstor (%%rdi)")).size(), 512U / 8);
+    EXPECT_EQ(same(CODE("fxrstor64 (%%rdi)")).size(), 512U / 8);
 }
 
 // vmovdqu 0x40(%rdi), %ymm2 and its like: an assembler for an older processor does not know them.
