@@ -1,6 +1,6 @@
 // Result<T>: a T or the Errno that explains its absence. Three kinds of trouble only: a caller's
 // mistake or scarcity is an Errno; a bug of ours is an assert; an exception is bad_alloc, caught
-// once at the ioctl door.
+// at the ioctl door, and where rounds that succeeded must be taken back.
 #pragma once
 
 #include <expected>

@@ -32,14 +32,16 @@ struct Fault {
 
 class FaultLog {
 public:
+    static constexpr std::size_t kCapacity = 64;
+
+    FaultLog() { records_.reserve(kCapacity); }  // a device's access must not run out of memory
+
     void record(Fault fault);
     std::uint64_t count() const;         // all that ever happened
     std::vector<Fault> records() const;  // the first kCapacity since clear()
     // Since clear() there was no room for one.
     bool overflowed() const;
     void clear();
-
-    static constexpr std::size_t kCapacity = 64;
 
 private:
     mutable std::mutex mutex_;

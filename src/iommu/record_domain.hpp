@@ -20,7 +20,7 @@ public:
     std::optional<Leaf> walk(Iova iova) const override;
 
 protected:
-    // EINVAL: something is mapped there.
+    // EINVAL: something is mapped there. ENOMEM.
     Result<> map_range(Iova iova, Paddr paddr, std::uint64_t size, Prot prot, std::uint64_t& mapped,
                        Gather& gather) override;
     std::uint64_t unmap_range(Iova iova, std::uint64_t size, Gather& gather,

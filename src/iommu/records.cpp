@@ -2,16 +2,20 @@
 
 #include <bit>
 #include <iterator>
+#include <new>
 
 namespace pinfold::iommu {
 
+// An Errno, because whoever maps in several rounds has the earlier ones to take back.
 Result<> Records::map(IovaRange iova, Paddr paddr, Prot prot)
-{
+try {
     std::lock_guard const lock{mutex_};
     auto const next = first_ending_from(iova.start);
     if (next != list_.end() && next->first <= iova.last) return fail(Errno::inval);
     list_.emplace(iova.start, Value{iova.last, paddr, prot});
     return {};
+} catch (std::bad_alloc const&) {
+    return fail(Errno::nomem);
 }
 
 Records::Removed Records::unmap(IovaRange range, Runs* told)

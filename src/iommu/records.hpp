@@ -27,7 +27,7 @@ public:
         Prot prot;
     };
 
-    // EINVAL: something is mapped in `iova`; nothing changes.
+    // EINVAL: something is mapped in `iova`. ENOMEM. Nothing changes then.
     Result<> map(IovaRange iova, Paddr paddr, Prot prot);
 
     // Removes every record that `range` touches, holes between them or not, unless the first begins

@@ -5,12 +5,14 @@
 #include <vector>
 
 #include "iommu/unit.hpp"
+#include "support/failing_new.hpp"
 
 namespace pinfold::iommu {
 namespace {
 
 constexpr std::uint64_t kPage = 0x1000;
 constexpr std::uint64_t k2MBytes = 0x200000;
+constexpr std::uint64_t kGiB = 1 << 30;
 
 TEST(Domain, what_is_mapped_is_found_and_gone_after_unmap)
 {
@@ -289,6 +291,36 @@ TEST(Domain, a_failed_map_leaves_nothing_behind)
         EXPECT_EQ(unit.domain->leaves()[12], budget == 7 ? 2 : 0);
         EXPECT_EQ(unit.read(edge - kPage), budget == 7 ? 0x1000 : 0);
         EXPECT_TRUE(done || done.error() == Errno::nomem);
+    }
+}
+
+// Ranges that take several rounds of the driver, and more records than a node of a list holds.
+TEST(Domain, a_map_survives_the_failure_of_each_allocation)
+{
+    for (auto const& options : each_model()) {
+        Unit unit{options};
+        ASSERT_TRUE(unit.endpoint->attach(*unit.domain));
+        std::uint64_t const page = unit.domain->page_sizes().smallest().bytes();
+        std::uint64_t failures = 0;
+        for (std::uint64_t i = 0; i < 40; ++i) {
+            std::uint64_t const iova = i * 64 * page + page;
+            auto const before = unit.domain->leaves();
+            auto const map_with = [&](std::uint64_t allocations) {
+                test::FailingNew const failing{allocations};
+                return unit.map(iova, iova + kGiB, 31 * page);
+            };
+            for (std::uint64_t n = 0;; ++n, ++failures) {
+                auto const mapped = map_with(n);
+                if (mapped) break;
+                ASSERT_EQ(mapped, fail(Errno::nomem));
+                EXPECT_EQ(unit.domain->leaves(), before);
+                for (std::uint64_t at = 0; at < 31; ++at) ASSERT_EQ(unit.read(iova + at * page), 0);
+            }
+            EXPECT_EQ(unit.read(iova + 30 * page), iova + 30 * page + kGiB);
+        }
+        EXPECT_TRUE(failures > 5 || options.model != Model::virtio) << failures;
+        test::FailingNew const failing{0};
+        EXPECT_EQ(unit.unmap(page, 31 * page), 31 * page);
     }
 }
 

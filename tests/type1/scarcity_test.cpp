@@ -89,9 +89,8 @@ TEST(Scarcity, a_chunk_that_an_older_domain_refuses_is_taken_back_from_the_newes
     bench.container.remove(newest.group);
 }
 
-TEST(Scarcity, a_map_survives_the_failure_of_each_allocation)
+void map_while_each_allocation_fails(Bench& bench)
 {
-    Bench bench;
     Buffer const buffer{600, k4K};
     EXPECT_TRUE(bench.container.start_dirty_tracking());
     // Enough mappings that the map of them must split nodes.
@@ -108,6 +107,22 @@ TEST(Scarcity, a_map_survives_the_failure_of_each_allocation)
     Expected const large{kI * 16, 600 * 0x1000, buffer.vaddr()};
     fail_each_allocation([&] { return bench.map(large.iova, large.vaddr, large.size); },
                          [&] { bench.expect_state(mapped); });
+}
+
+TEST(Scarcity, a_map_survives_the_failure_of_each_allocation)
+{
+    Bench bench;
+    map_while_each_allocation_fails(bench);
+}
+
+// A list of records is memory of the process too, and a map takes several of them.
+TEST(Scarcity, a_map_by_records_survives_the_failure_of_each_allocation)
+{
+    Bench bench{{.iommu = {.model = iommu::Model::virtio,
+                           .page_sizes = PageSizes{~0xfffULL},
+                           .address_width = 64,
+                           .reserved = {}}}};
+    map_while_each_allocation_fails(bench);
 }
 
 TEST(Scarcity, a_map_of_parts_of_pages_survives_the_failure_of_each_allocation)
