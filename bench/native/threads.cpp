@@ -51,7 +51,23 @@ void churn_once(DmaMap& map)
 
 enum class Device { none, idle, running };
 
-void strict_unmap(State& state, Reading reading, Device device)
+// A page is mapped and unmapped by one call each.
+void strict_unmap(DmaMap& map) { churn_once(map); }
+
+// So are 64 pages, and there is one wait for all.
+constexpr std::uint64_t kBatch = 64;
+void strict_batch(DmaMap& map)
+{
+    for (std::uint64_t page = 0; page < kBatch; ++page)
+        (void)map.map(Iova{kMiB + 2 * page * kPageBytes}, reinterpret_cast<void*>(kMemory),
+                      kPageBytes, Prot::read);
+    DmaBatch batch{map};
+    for (std::uint64_t page = 0; page < kBatch; ++page)
+        (void)batch.unmap(Iova{kMiB + 2 * page * kPageBytes}, kPageBytes);
+}
+
+void strict(State& state, Reading reading, Device device, void (*round)(DmaMap&),
+            std::uint64_t pages)
 {
     auto const map = DmaMap::create({}).value();
     std::optional<DmaReader> reader;
@@ -64,7 +80,8 @@ void strict_unmap(State& state, Reading reading, Device device)
             DmaSection const section{*reader};
             benchmark::DoNotOptimize(reader->translate(Iova{kMiB}, 1, Access::read));
         });
-    for (auto _ : state) churn_once(*map);
+    for (auto _ : state) round(*map);
+    items(state, static_cast<double>(pages));
     thread.reset();
     if (reader) reader->leave();
 }
@@ -152,11 +169,21 @@ void one_reader(State& state, bool beside_another)
 
 void add_threads()
 {
-    add("strict, no device", strict_unmap, Reading::fenced, Device::none)->UseRealTime();
-    add("strict, fenced runs", strict_unmap, Reading::fenced, Device::running)->UseRealTime();
-    add("strict, polling runs", strict_unmap, Reading::polling, Device::running)->UseRealTime();
-    add("strict, sections idle", strict_unmap, Reading::sections, Device::idle)->UseRealTime();
-    add("strict, sections run", strict_unmap, Reading::sections, Device::running)->UseRealTime();
+    struct How {
+        char const* name;
+        Reading reading;
+        Device device;
+    };
+    How const hows[] = {{"no device", Reading::fenced, Device::none},
+                        {"fenced runs", Reading::fenced, Device::running},
+                        {"polling runs", Reading::polling, Device::running},
+                        {"sections idle", Reading::sections, Device::idle},
+                        {"sections run", Reading::sections, Device::running}};
+    for (auto const& [name, reading, device] : hows) {
+        std::string const end = std::string{", "} + name;
+        add("strict" + end, strict, reading, device, strict_unmap, std::uint64_t{1})->UseRealTime();
+        add("batch" + end, strict, reading, device, strict_batch, kBatch)->UseRealTime();
+    }
     for (std::string const name : {"1024x64M", "64kx4K"}) {
         Layout const& where = layout(name);
         std::string const read = "read " + name;
@@ -182,6 +209,9 @@ std::vector<Goal> thread_goals()
     all.push_back({"G3", "the wait: sections, idle", "strict, sections idle", 350, {}, 0, lazy});
     all.push_back(
         {"G3", "the wait: sections, running", "strict, sections run", 12000, {}, 0, lazy});
+    for (std::string const how : {"polling runs", "fenced runs", "sections idle", "sections run"})
+        all.push_back(
+            {"G3", "map, unmap, a wait for 64: " + how, "batch, " + how, 0, "strict, " + how});
     for (auto const& [name, goal] : {std::pair{"1024x64M", 4.1}, std::pair{"64kx4K", 4.8}}) {
         std::string const read = "read " + std::string{name};
         for (std::string const how : {", polling", ", sections"}) {

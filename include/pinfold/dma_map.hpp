@@ -10,6 +10,12 @@
 //     std::byte* bytes = device.translate(iova, 512, pinfold::Access::write);
 //     device.mark_dirty(iova, 512);
 //
+// An unmap returns when no device uses what went. Who has several at hand waits once for all:
+//
+//     pinfold::DmaBatch batch{*map};
+//     for (auto& request : requests) request.unmapped = batch.unmap(request.iova, request.size);
+//     batch.wait();
+//
 // pinfold/space.hpp pins, and answers as `pinfold run` does. Link pinfold_native for this header.
 #pragma once
 

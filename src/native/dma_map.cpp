@@ -68,11 +68,12 @@ try {
 
 Result<> DmaMap::remove_owner(Owner owner, DmaReader* self)
 {
-    std::lock_guard const lock{lock_};
+    Call const call{*this, self};
     auto const number = static_cast<std::size_t>(owner);
     if (number == 0 || number >= accounts_.size() || accounts_[number].free)
         return fail(Errno::inval);
-    if (take_those_of(owner) != 0) settle(self);
+    take_those_of(owner);
+    settle(self);
     accounts_[number].free = true;
     return {};
 }
@@ -130,12 +131,6 @@ Result<> DmaMap::map_without_memory(Iova iova, std::uint64_t size, Prot prot, Ow
     return commit(request, Entry::without_memory(prot), nullptr);
 }
 
-// The part of a range in which mappings can be.
-std::optional<IovaRange> DmaMap::known(IovaRange range) const
-{
-    return range.intersection({Iova{0}, last_iova_});
-}
-
 // The usual case, in which no errno wins over another. False: nothing has changed.
 inline bool DmaMap::map_among_others(Request const& request, Entry entry)
 {
@@ -188,134 +183,6 @@ Result<> DmaMap::commit(Request const& request, Entry entry, native::View* view)
     return {};
 }
 
-Result<IovaRange> DmaMap::unmappable(Iova iova, std::uint64_t size) const
-{
-    if (!aligned(iova.raw() | size)) return fail(Errno::inval);
-    return IovaRange::of(iova, size);
-}
-
-Result<std::uint64_t> DmaMap::unmap(Iova iova, std::uint64_t size, DmaReader* self)
-{
-    auto const range = TRY(unmappable(iova, size));
-    std::lock_guard const lock{lock_};
-    if (range.last <= last_iova_ && take_one(range)) [[likely]] {
-        settle(self);
-        return size;
-    }
-    TRY(cuts_nothing(range));
-    std::uint64_t const bytes = take(range);
-    if (bytes != 0) settle(self);
-    return bytes;
-}
-
-Result<std::uint64_t> DmaMap::unmap(std::span<IovaRange const> ranges, DmaReader* self)
-{
-    for (IovaRange const range : ranges)
-        if (!aligned(range.start.raw() | range.size()) || range.last < range.start)
-            return fail(Errno::inval);
-    std::lock_guard const lock{lock_};
-    for (IovaRange const range : ranges) TRY(cuts_nothing(range));
-    std::uint64_t bytes = 0;
-    for (IovaRange const range : ranges) bytes += take(range);
-    if (bytes != 0) settle(self);
-    return bytes;
-}
-
-std::uint64_t DmaMap::unmap_all(DmaReader* self)
-{
-    std::lock_guard const lock{lock_};
-    std::uint64_t const before = index_->mappings();
-    std::uint64_t const bytes = take({Iova{0}, last_iova_});
-    if (before != 0) settle(self);
-    return bytes;
-}
-
-Result<> DmaMap::cuts_nothing(IovaRange range) const
-{
-    auto const inside = known(range);
-    if (!inside) return {};
-    for (Iova const end : {inside->start, inside->last}) {
-        auto const held = index_->held_at(end);
-        if (held && !inside->contains(held->mapping.iova)) return fail(Errno::inval);
-    }
-    return {};
-}
-
-// The bytes that went. REQUIRES: cuts_nothing(range).
-std::uint64_t DmaMap::take(IovaRange range)
-{
-    auto const inside = known(range);
-    if (!inside) return 0;
-    std::uint64_t bytes = 0;
-    for (IovaRange rest = *inside;;) {
-        auto const held = index_->first_in(rest);
-        if (!held) return bytes;
-        IovaRange const gone = held->mapping.iova;
-        remove(*held);
-        bytes += gone.size();
-        if (gone.last >= rest.last) return bytes;
-        rest.start = gone.last + 1;
-    }
-}
-
-// How many there were.
-std::uint64_t DmaMap::take_those_of(Owner owner)
-{
-    std::uint64_t count = 0;
-    for (IovaRange rest{Iova{0}, last_iova_};;) {
-        auto const held = index_->first_in(rest);
-        if (!held) return count;
-        if (index_->tag(*held)[1] == static_cast<std::uint64_t>(owner)) {
-            remove(*held);
-            ++count;
-        }
-        if (held->mapping.iova.last >= rest.last) return count;
-        rest.start = held->mapping.iova.last + 1;
-    }
-}
-
-// One whole mapping, as nearly always. False: `range` is none.
-inline bool DmaMap::take_one(IovaRange range)
-{
-    if (auto const gone = index_->remove_pages(range)) [[likely]] {
-        discharge(range, gone->tag);
-        return true;
-    }
-    auto const held = index_->held_at(range.start);
-    if (!held || held->mapping.iova != range) return false;
-    remove(*held);
-    return true;
-}
-
-void DmaMap::remove(Index::Held const& held)
-{
-    auto const tag = index_->tag(held);
-    index_->remove(held);
-    discharge(held.mapping.iova, tag);
-}
-
-inline void DmaMap::discharge(IovaRange iova, Index::Tag const& tag)
-{
-    auto const [view, owner] = tag;
-    if (view != 0) {
-        --reinterpret_cast<native::View*>(view)->uses;
-        views_left_ = true;
-    }
-    Usage& used = accounts_[owner].used;
-    used.bytes -= iova.size();
-    --used.mappings;
-}
-
-// Tables, records and files that went may be used anew when the readers have let go.
-void DmaMap::settle(DmaReader* self)
-{
-    wait(self);
-    index_->release();
-    if (std::exchange(views_left_, false)) files_.drop_unused();
-}
-
-void DmaMap::wait(DmaReader* self) { readers_.wait(self == nullptr ? nullptr : self->reader_); }
-
 std::optional<DmaMap::Region> DmaMap::region(Iova from) const
 {
     std::lock_guard const lock{lock_};
@@ -346,8 +213,10 @@ Result<DmaReader> DmaMap::add_reader(Reading reading)
     return DmaReader{this, TRY(readers_.add(reading))};
 }
 
+// Others may wait for it while it waits for them.
 void DmaMap::remove_reader(native::Readers::Reader* reader)
 {
+    reader->leave();
     std::lock_guard const lock{lock_};
     readers_.remove(reader);
 }
@@ -355,7 +224,7 @@ void DmaMap::remove_reader(native::Readers::Reader* reader)
 // A section that began before does not know of the log yet; it ends before this returns.
 Result<> DmaMap::start_dirty_log(DmaReader* self)
 {
-    std::lock_guard const lock{lock_};
+    Call const call{*this, self};
     if (own_log_) return {};
     auto log = TRY(native::DirtyLog::create(memory_, dirty_));
     for (IovaRange rest{Iova{0}, last_iova_};;) {
@@ -374,7 +243,7 @@ Result<> DmaMap::start_dirty_log(DmaReader* self)
 
 void DmaMap::stop_dirty_log(DmaReader* self)
 {
-    std::lock_guard const lock{lock_};
+    Call const call{*this, self};
     if (!own_log_) return;
     own_log_->stop();
     wait(self);
@@ -383,7 +252,7 @@ void DmaMap::stop_dirty_log(DmaReader* self)
 
 Result<> DmaMap::harvest(IovaRange range, std::span<std::uint64_t> into, DmaReader* self)
 {
-    std::lock_guard const lock{lock_};
+    Call const call{*this, self};
     if (!own_log_ || range.last < range.start || !k4K.aligned(range.start.raw()) ||
         !k4K.aligned(range.last.raw() + 1))
         return fail(Errno::inval);

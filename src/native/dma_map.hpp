@@ -3,7 +3,9 @@
 //
 // Thread safety: any thread may map and unmap, at its own pace: a call may wait for readers, and
 // others then wait for it. A DmaReader belongs to one thread, and its look-ups never wait.
-// An unmap returns when no reader uses what it took away any more.
+// An unmap returns when no reader uses what it took away any more. A thread of Reading::polling
+// leaves its reader before it calls anything here that has no `self`, because others may wait for
+// it while they have the map.
 #pragma once
 
 #include <atomic>
@@ -31,6 +33,7 @@
 
 namespace pinfold {
 
+class DmaBatch;
 class DmaMap;
 class DmaReader;
 using Reading = native::Reading;
@@ -110,10 +113,13 @@ public:
     // VFIO_IOMMU_UNMAP_DMA, Type1v2: the bytes that were mapped in the range; 0 if nothing was.
     // EINVAL: no multiple of the granule, size 0, or a mapping reaches over an end of the range:
     // nothing is removed. EOVERFLOW: wraps. Returns when no reader uses what went; `self` is the
-    // caller's own reader, if it is a thread that has one, and uses nothing.
+    // caller's own reader, if it is a thread that has one, and uses nothing: not what it looked up
+    // before, either.
     // REQUIRES: the calling thread is in no DmaSection.
     Result<std::uint64_t> unmap(Iova iova, std::uint64_t size, DmaReader* self = nullptr);
-    // Several ranges, all or none, with one wait. The same errors.
+    // Several ranges, all or none, with one wait; 0 stands for 2^64, too. They may overlap. EINVAL:
+    // one is no multiple of the granule or ends before it starts, or a mapping reaches over an end
+    // of one. DmaBatch waits once for several calls.
     Result<std::uint64_t> unmap(std::span<IovaRange const> ranges, DmaReader* self = nullptr);
     // The bytes that were mapped; 0 stands for 2^64, too.
     std::uint64_t unmap_all(DmaReader* self = nullptr);
@@ -145,8 +151,10 @@ public:
     Result<> harvest(IovaRange range, std::span<std::uint64_t> into, DmaReader* self = nullptr);
 
 private:
+    friend class DmaBatch;
     friend class DmaFile;
     friend class DmaReader;
+    class Call;
     // A line each, which is found by a shift.
     struct alignas(64) Account {
         Usage limits;
@@ -170,8 +178,9 @@ private:
     Result<> commit(Request const& request, native::Entry entry, native::View* view);
     Result<> cuts_nothing(IovaRange range) const;
     std::uint64_t take(IovaRange range);
-    std::uint64_t take_those_of(Owner owner);
+    void take_those_of(Owner owner);
     bool take_one(IovaRange range);
+    Result<std::uint64_t> take_whole(IovaRange range);
     void remove(native::Index::Held const& held);
     void discharge(IovaRange iova, native::Index::Tag const& tag);
     void settle(DmaReader* self);
@@ -190,10 +199,12 @@ private:
     std::vector<Account> accounts_;
     native::Readers readers_;
     native::Files files_;
+    bool unsettled_ = false;   // mappings went, and nobody has waited since
     bool views_left_ = false;  // by mappings that went
     std::unique_ptr<native::DirtyLog> own_log_;
 };
 
 }  // namespace pinfold
 
+#include "native/dma_batch.hpp"
 #include "native/dma_reader.hpp"

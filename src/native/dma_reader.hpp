@@ -88,6 +88,7 @@ public:
 
 private:
     friend class DmaMap;
+    friend class DmaMap::Call;
     DmaReader(DmaMap* map, native::Readers::Reader* reader)
         : map_{map}, reader_{reader}, index_{map->index_.get()}
     {
@@ -110,6 +111,29 @@ private:
     DmaMap* map_;
     native::Readers::Reader* reader_;
     native::Index const* index_;
+};
+
+// One call of a thread that may be a device itself. A polling one is away meanwhile: it waits for
+// others, who may wait for it.
+class DmaMap::Call {
+public:
+    Call(DmaMap const& map, DmaReader const* self)
+        : away_{self != nullptr && self->reader_->polls() ? self->reader_ : nullptr}, map_{map}
+    {
+        if (away_ != nullptr) away_->leave();
+        map_.lock_.lock();
+    }
+    ~Call()
+    {
+        map_.lock_.unlock();
+        if (away_ != nullptr) away_->enter();
+    }
+    Call(Call const&) = delete;
+    Call& operator=(Call const&) = delete;
+
+private:
+    native::Readers::Reader* away_;
+    DmaMap const& map_;
 };
 
 // While it lives, what was looked up inside stays. Not nested, and not of a polling thread.

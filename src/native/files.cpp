@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <new>
+#include <utility>
 
 #include "base/page_size.hpp"
 
@@ -41,6 +42,11 @@ try {
     return &view;
 } catch (std::bad_alloc const&) {
     return fail(Errno::nomem);
+}
+
+void File::settle()
+{
+    for (View& view : views_) view.uses -= std::exchange(view.leaving, 0);
 }
 
 void File::drop_old_views()
@@ -89,6 +95,12 @@ try {
 void Files::close(File& file)
 {
     --file.handles_;
+    drop_unused();
+}
+
+void Files::settle()
+{
+    for (File& file : files_) file.settle();
     drop_unused();
 }
 

@@ -25,7 +25,8 @@ struct View {
     File* file;
     std::byte* memory;
     std::uint64_t bytes;
-    std::uint64_t uses = 0;  // by mappings
+    std::uint64_t uses = 0;     // by mappings
+    std::uint64_t leaving = 0;  // of these, which have gone; readers may be there
 };
 
 class File {
@@ -43,6 +44,8 @@ public:
     // What holds the bytes [offset, offset + size). A file that has grown is mapped anew, beside
     // what is in use. EFAULT: the file ends before. ENOMEM; or as mmap(2) fails.
     Result<View*> view(std::uint64_t offset, std::uint64_t size);
+    // Mappings that have gone use their views no more. REQUIRES: no reader is left in them.
+    void settle();
     // Unmaps views that nothing uses and that a longer one has replaced.
     void drop_old_views();
     bool in_use() const;
@@ -63,11 +66,14 @@ public:
     // EACCES: it cannot be read. ENODEV: it is no file with bytes. EMFILE, ENOMEM.
     Result<File*> open(int fd);
     void close(File& file);
-    // Lets go of what nothing uses. REQUIRES: no reader is left in it.
-    void drop_unused();
+    // The mappings that have gone use nothing any more, and what nothing uses goes. REQUIRES: no
+    // reader is left in it.
+    void settle();
     std::size_t count() const { return files_.size(); }
 
 private:
+    void drop_unused();
+
     std::list<File> files_;
 };
 

@@ -38,6 +38,12 @@ public:
     class alignas(128) Reader {
     public:
         Reading reading() const { return reading_.load(std::memory_order_relaxed); }
+        // It polls, and is there.
+        bool polls() const
+        {
+            return reading() == Reading::polling &&
+                   (seen_.load(std::memory_order_relaxed) & kInside) != 0;
+        }
 
         // Polling: nothing is used that was looked up before.
         void quiescent() { seen_.store(now() | kInside, std::memory_order_release); }

@@ -205,6 +205,45 @@ TEST_F(DmaMapTest, several_ranges_go_together_or_none_does)
     EXPECT_EQ(map.mappings(), 0U);
 }
 
+TEST_F(DmaMapTest, each_unmap_of_a_batch_has_its_own_answer)
+{
+    ASSERT_TRUE(map.map(kIova, memory.data(), 2 * kPage, Prot::read));
+    ASSERT_TRUE(map.map(kIova + 4 * kPage, memory.data(), kPage, Prot::read));
+    DmaBatch batch{map};
+    EXPECT_EQ(batch.unmap(kIova, kPage).error(), Errno::inval) << "that would cut it";
+    EXPECT_EQ(batch.unmap(kIova + 1, kPage).error(), Errno::inval);
+    EXPECT_EQ(batch.unmap(kIova, 0).error(), Errno::inval);
+    EXPECT_EQ(batch.unmap(Iova{~std::uint64_t{0xfff}}, 2 * kPage).error(), Errno::overflow);
+    EXPECT_EQ(batch.unmap(kIova + 4 * kPage, 8 * kPage), kPage);
+    EXPECT_EQ(batch.unmap(kIova + 4 * kPage, 8 * kPage), 0U);
+    EXPECT_EQ(map.usage({}).bytes, 2 * kPage);
+    batch.wait();
+    EXPECT_EQ(batch.unmap(kIova, 2 * kPage), 2 * kPage);
+    EXPECT_EQ(at(kIova), nullptr);
+}
+
+TEST_F(DmaMapTest, a_file_is_the_devices_until_a_batch_has_waited)
+{
+    int const fd = memfd(2 * kPage);
+    {
+        auto const file = map.file(fd).value();
+        ASSERT_TRUE(map.map(kIova, file, 0, kPage, Prot::read));
+        ASSERT_EQ(::ftruncate(fd, 4 * kPage), 0);
+    }
+    DmaBatch batch{map};
+    EXPECT_EQ(batch.unmap(kIova, kPage), kPage);
+    {
+        auto const file = map.file(fd).value();  // of which the short view is an old one soon
+        ASSERT_TRUE(map.map(kIova, file, 3 * kPage, kPage, Prot::read));
+    }
+    EXPECT_EQ(mappings_of_memfds(), 2U);
+    EXPECT_EQ(batch.unmap(kIova, kPage), kPage);
+    EXPECT_EQ(mappings_of_memfds(), 2U);
+    batch.wait();
+    EXPECT_EQ(mappings_of_memfds(), 0U);
+    (void)::close(fd);
+}
+
 TEST_F(DmaMapTest, an_owner_is_charged_limited_and_removed_with_what_it_has)
 {
     auto const owner = map.add_owner({.bytes = 3 * kPage, .mappings = 2}).value();
@@ -347,6 +386,7 @@ TEST_F(DmaMapTest, random_calls_agree_with_a_list_of_pages)
     std::uint64_t const base = 0x3fff'0000 / kPage;  // a GiB's end lies inside
     std::array<std::uint64_t, kPages> owner{};       // the number of the call that mapped it
     auto* const window = reinterpret_cast<std::byte*>(std::uint64_t{1} << 44);
+    DmaBatch batch{map};
     for (std::uint64_t call = 1; call < 20'000; ++call) {
         std::uint64_t const first = random() % kPages;
         std::uint64_t const last =
@@ -363,7 +403,13 @@ TEST_F(DmaMapTest, random_calls_agree_with_a_list_of_pages)
             bool const cuts =
                 (owner[first] != 0 && first > 0 && owner[first - 1] == owner[first]) ||
                 (owner[last] != 0 && last + 1 < kPages && owner[last + 1] == owner[last]);
-            auto const gone = map.unmap(iova, size);
+            std::array const twice{IovaRange{iova, iova + (size - 1)},
+                                   IovaRange{iova, iova + (size - 1)}};
+            std::uint64_t const way = random() % 3;
+            auto const gone = way == 0   ? map.unmap(iova, size)
+                              : way == 1 ? map.unmap(twice)
+                                         : batch.unmap(iova, size);
+            if (random() % 16 == 0) batch.wait();
             ASSERT_EQ(gone.has_value(), !cuts);
             if (cuts) continue;
             auto const mapped = static_cast<std::uint64_t>(std::count_if(

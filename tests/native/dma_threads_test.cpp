@@ -78,6 +78,46 @@ TEST_P(DmaThreads, every_call_that_waits_waits_for_the_access_under_way)
     waits([&] { EXPECT_EQ(map->unmap(ranges), kPage); });
     ASSERT_TRUE(map->map(Iova{0}, memory.data(), kPage, Prot::read, owner));
     waits([&] { EXPECT_TRUE(map->remove_owner(owner)); });
+    ASSERT_TRUE(map->map(Iova{0}, memory.data(), kPage, Prot::read));
+    waits([&] {
+        DmaBatch batch{*map};
+        EXPECT_EQ(batch.unmap(Iova{0}, kPage), kPage);
+        batch.wait();
+    });
+    ASSERT_TRUE(map->map(Iova{0}, memory.data(), kPage, Prot::read));
+    waits([&] { EXPECT_EQ(DmaBatch{*map}.unmap(Iova{0}, kPage), kPage); });
+    auto const another = map->add_owner({.bytes = kPage, .mappings = 1}).value();
+    ASSERT_TRUE(map->map(Iova{0}, memory.data(), kPage, Prot::read, another));
+    ASSERT_TRUE(map->map_without_memory(Iova{kPage}, ~std::uint64_t{0} - kPage + 1, Prot::read));
+    std::array const all{IovaRange{Iova{0}, Iova{~std::uint64_t{0}}}};
+    waits([&] { EXPECT_EQ(map->unmap(all), 0U) << "which stands for 2^64"; });
+}
+
+// Each waits for the other, at the same time, and both are devices that poll.
+TEST_P(DmaThreads, devices_that_unmap_at_the_same_time_do_not_wait_for_each_other_for_ever)
+{
+    auto const end = std::chrono::steady_clock::now() + 300ms;
+    auto const device = [&](std::uint64_t number) {
+        auto self = map->add_reader(GetParam()).value();
+        for (std::uint64_t round = 0; std::chrono::steady_clock::now() < end; ++round) {
+            Iova const iova{(number + 2 * (round % 8)) * kPage};
+            self.leave();
+            ASSERT_TRUE(map->map(iova, memory.data(), kPage, Prot::read));
+            if (polling()) self.enter();
+            access(self, [&] { EXPECT_NE(self.translate(iova, 1, Access::read), nullptr); });
+            if (round % 2 == 0) {
+                ASSERT_EQ(map->unmap(iova, kPage, &self), kPage);
+                continue;
+            }
+            DmaBatch batch{*map, &self};
+            ASSERT_EQ(batch.unmap(iova, kPage), kPage);
+        }
+    };
+    std::thread one{device, 0};
+    std::thread other{device, 1};
+    one.join();
+    other.join();
+    EXPECT_EQ(map->mappings(), 0U);
 }
 
 TEST_P(DmaThreads, a_thread_that_is_a_device_itself_can_unmap)
@@ -131,9 +171,17 @@ TEST_P(DmaThreads, memory_that_was_unmapped_is_not_written_any_more)
             ASSERT_TRUE(map->map(Iova{(first + page) * kPage}, &memory[page * kPage], kPage,
                                  Prot::read_write));
         std::this_thread::yield();
-        for (std::uint64_t page = 0; page < kPages; ++page) {
-            ASSERT_EQ(map->unmap(Iova{(first + page) * kPage}, kPage), kPage);
-            word(page).store(0);
+        if (round % 2 == 0) {
+            for (std::uint64_t page = 0; page < kPages; ++page) {
+                ASSERT_EQ(map->unmap(Iova{(first + page) * kPage}, kPage), kPage);
+                word(page).store(0);
+            }
+        } else {
+            DmaBatch batch{*map};
+            for (std::uint64_t page = 0; page < kPages; ++page)
+                ASSERT_EQ(batch.unmap(Iova{(first + page) * kPage}, kPage), kPage);
+            batch.wait();
+            for (std::uint64_t page = 0; page < kPages; ++page) word(page).store(0);
         }
         for (std::uint64_t page = 0; page < kPages; ++page) late += word(page).load();
     }
@@ -234,6 +282,44 @@ TEST(DmaThreadsMany, without_the_wait_a_late_write_is_seen_and_with_it_none_is)
 {
     EXPECT_EQ(late_writes(false), 1U);
     EXPECT_EQ(late_writes(true), 0U);
+}
+
+// The same with a batch, and what it says meanwhile: the mapping has gone, and something else may
+// be mapped there; what a device had looked up is still used.
+std::uint64_t late_writes_beside_a_batch(bool wait)
+{
+    auto const map = DmaMap::create({}).value();
+    alignas(kPage) static std::array<std::byte, 2 * kPage> memory{};
+    std::atomic_ref<std::uint64_t> const word{*reinterpret_cast<std::uint64_t*>(memory.data())};
+    EXPECT_TRUE(map->map(Iova{0}, memory.data(), kPage, Prot::read_write));
+    std::atomic<bool> inside{false};
+    std::atomic<bool> cleared{false};
+    std::thread device{[&] {
+        auto const reader = map->add_reader(Reading::sections).value();
+        DmaSection const section{reader};
+        auto* const at = reader.translate(Iova{0}, 8, Access::write);
+        inside = true;
+        auto const end = std::chrono::steady_clock::now() + 20ms;
+        while (!cleared && std::chrono::steady_clock::now() < end) std::this_thread::yield();
+        EXPECT_NE(reader.translate(Iova{0}, 8, Access::write), at);
+        std::atomic_ref{*reinterpret_cast<std::uint64_t*>(at)}.store(1);
+    }};
+    while (!inside) std::this_thread::yield();
+    DmaBatch batch{*map};
+    EXPECT_EQ(batch.unmap(Iova{0}, kPage), kPage);
+    EXPECT_EQ(batch.unmap(Iova{0}, kPage), 0U);
+    EXPECT_TRUE(map->map(Iova{0}, &memory[kPage], kPage, Prot::read));
+    if (wait) batch.wait();
+    word.store(0);
+    cleared = true;
+    device.join();
+    return word.load();
+}
+
+TEST(DmaThreadsMany, a_batch_waits_when_it_is_told_to_and_no_sooner)
+{
+    EXPECT_EQ(late_writes_beside_a_batch(false), 1U);
+    EXPECT_EQ(late_writes_beside_a_batch(true), 0U);
 }
 
 }  // namespace
