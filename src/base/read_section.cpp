@@ -100,6 +100,13 @@ bool lags(Reader const& reader, std::uint64_t epoch)
     return (at & kDepth) != 0 && (at & ~(kEpoch - 1)) < epoch;
 }
 
+void pause_processor()
+{
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#endif
+}
+
 // A section is short, but its thread may have been preempted in it.
 template <class Condition>
 void wait_while(Condition condition)
@@ -108,9 +115,7 @@ void wait_while(Condition condition)
     constexpr int kYields = 20;
     for (int tries = 0; condition(); ++tries) {
         if (tries < kSpins) {
-#if defined(__x86_64__)
-            __builtin_ia32_pause();
-#endif
+            pause_processor();
         } else if (tries < kSpins + kYields) {
             (void)::sched_yield();
         } else {
@@ -130,19 +135,33 @@ bool any_lags(std::uint64_t epoch)
     return false;
 }
 
-bool all_poll()
+// Whether nothing of the readers is hidden from the one who waits since `epoch`. Those that poll
+// fence by themselves. One that has entered a section under `epoch` sees what was taken away, and
+// its sections before that have closed. One that entered under the epoch before gets about a
+// microsecond for that: it has had a section since the last wait, so it may well be busy.
+bool all_show(std::uint64_t epoch)
 {
+    constexpr int kPauses = 64;
     ListLock const lock;
-    for (Reader const* it = first; it != nullptr; it = it->next)
-        if (it != &self && !it->polling) return false;
+    int pauses = 0;
+    for (Reader const* it = first; it != nullptr; it = it->next) {
+        if (it == &self || it->polling) continue;
+        for (;; ++pauses) {
+            std::uint64_t const entered = it->at.load(std::memory_order_acquire) & ~(kEpoch - 1);
+            if (entered >= epoch) break;
+            if (entered < epoch - kEpoch || pauses == kPauses) return false;
+            pause_processor();
+        }
+    }
     return true;
 }
 
 // REQUIRES: the caller waits alone.
 void wait_for_all()
 {
-    std::uint64_t const epoch = (readers::epoch.fetch_add(kEpoch) + kEpoch) & ~(kEpoch - 1);
-    if (!all_poll()) fence_everywhere();
+    std::uint64_t const now = readers::epoch.fetch_add(kEpoch) + kEpoch;
+    std::uint64_t const epoch = now & ~(kEpoch - 1);
+    if ((now & kFenced) == 0 && !all_show(epoch)) fence_everywhere();
     wait_while([&] { return any_lags(epoch) || readers::guests.load() != 0; });
 }
 

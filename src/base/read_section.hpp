@@ -3,8 +3,9 @@
 // waits for the sections that might still use it.
 //
 // A section costs a thread two plain stores to a word of its own: the one who waits brings the
-// fences, by membarrier(2). While no other thread has ever been a reader, or all that are poll
-// (PollingReader), waiting needs no system call at all.
+// fences, by membarrier(2), and interrupts whoever runs. That is not needed while no other thread
+// has ever been a reader, or all that have been poll (PollingReader) or enter their next section
+// within about a microsecond, as a busy device does.
 //
 // Thread safety: any thread, signal handlers too. A thread makes itself known at its first section,
 // and is forgotten when it ends. Where the C library cannot promise to tell of its end (ENOMEM), or

@@ -315,6 +315,31 @@ TEST(ReadSection, costs_the_one_who_waits_a_fence_of_all_threads_unless_none_or_
     EXPECT_EQ(membarriers, before + 1);
 }
 
+// It has been preempted, or not been fast enough, in some of the rounds.
+TEST(ReadSection, of_a_busy_reader_tells_enough_without_a_fence)
+{
+    if (readers_fence()) GTEST_SKIP() << "readers bring their own fences here";
+    std::atomic<bool> stop{false};
+    std::atomic<bool> busy{false};
+    std::thread reader{[&] {
+        while (!stop) {
+            ReadSection const section;
+            busy = true;
+        }
+    }};
+    while (!busy) std::this_thread::yield();
+    bool without = false;
+    auto const deadline = std::chrono::steady_clock::now() + 20s;
+    while (!without && std::chrono::steady_clock::now() < deadline) {
+        unsigned const before = membarriers;
+        wait_for_readers();
+        without = membarriers == before;
+    }
+    stop = true;
+    reader.join();
+    EXPECT_TRUE(without);
+}
+
 // What everybody reads: good until it has been replaced and the readers have been waited for.
 struct Thing {
     std::atomic<bool> good{true};
