@@ -241,7 +241,7 @@ private:
     // radix_tables.hpp
     enum class Content : bool { zeroes, anything };
     std::optional<Paddr> make_table_of(unsigned level, Content content, unsigned more_lg2 = 0);
-    void retire(Paddr table, TableInfo& info, unsigned level, Removed& removed);
+    void retire(Paddr table, TableInfo& info, Removed& removed);
     void free_tables(Paddr table, unsigned level);
     struct Chain {
         std::optional<Paddr> first;
@@ -311,6 +311,9 @@ private:
     Entry entry_to_take(Word* table, Word& word, Unmapping<Sink>& at);
     template <unsigned L, class Sink>
     Go clear_leaves(Word* table, Word word, Unmapping<Sink>& at);
+    template <unsigned L>
+    static std::uint64_t row_of_leaves(Word const* slots, Word first, std::uint64_t most,
+                                       PageSize size);
     template <unsigned L, class Sink>
     Go unmap_below(Word& slot, Word word, Unmapping<Sink>& at);
 

@@ -186,7 +186,7 @@ template <PageTableFormat F, TableSource Source, class Stores>
 template <unsigned L>
 std::uint64_t Radix<F, Source, Stores>::vacant_run(Word* slots, std::uint64_t wanted, Mapping& at)
 {
-    constexpr std::uint64_t kStep = 64;
+    constexpr std::uint64_t kStep = 128;
     std::uint64_t vacant = 0;
     while (vacant < wanted) {
         std::uint64_t const step = std::min(wanted - vacant, kStep);

@@ -19,7 +19,7 @@ bool Radix<F, Source, Stores>::vacate(Word& slot, std::uint64_t iova, Removed& r
         unsigned lowest = L - 1;
         if (info == nullptr || !vacant<L - 1>(words(table), lowest)) return false;
         Stores::store(slot, Word{0});
-        retire(table, *info, L - 1, removed);
+        retire(table, *info, removed);
         removed.flush.add_range(slot_range<F, L>(iova));
         removed.flush.add_tables(lowest, L - 1);
         return true;
@@ -93,7 +93,7 @@ bool Radix<F, Source, Stores>::tear_down(Word* table, std::uint64_t slot, std::u
         if (info == nullptr) return false;
         Stores::store(table[slot], Word{0});
         uncount<L - 1>(below, removed.flush);
-        retire(below, *info, L - 1, removed);
+        retire(below, *info, removed);
         removed.flush.add_range(slot_range<F, L>(iova));
         return true;
     } else {

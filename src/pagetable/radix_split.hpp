@@ -205,7 +205,7 @@ bool Radix<F, Source, Stores>::join_slot(Word& slot, Word word, IovaRange part, 
     if (!leaf || !Stores::replace(slot, word, *leaf)) return false;
     uncount<L - 1>(below, removed.flush);
     count(kSlotLg2<F, L>, 1);
-    retire(below, info, L - 1, removed);
+    retire(below, info, removed);
     removed.flush.add_range(part);
     return true;
 }

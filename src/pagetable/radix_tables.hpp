@@ -22,12 +22,10 @@ std::optional<Paddr> Radix<F, Source, Stores>::make_table_of(unsigned level, Con
     return block->paddr;
 }
 
-// A retired table counts as one of its level.
 template <PageTableFormat F, TableSource Source, class Stores>
-void Radix<F, Source, Stores>::retire(Paddr table, TableInfo& info, unsigned level,
-                                      Removed& removed)
+void Radix<F, Source, Stores>::retire(Paddr table, TableInfo& info, Removed& removed)
 {
-    marks_.retire(info, level);
+    Marks::retire(info);
     near_.store(0, std::memory_order_relaxed);
     removed.tables.push(table, info);
 }
@@ -43,14 +41,16 @@ void Radix<F, Source, Stores>::release(Removed& removed)
     give_back(chain);
 }
 
-// Adds a table and all below it. What raw words have made of a pointer is looked at: only our own
-// tables, each of its level and once.
+// Adds a table and all below it, of which there are none if it was filled with leaves of its level
+// at once. What raw words have made of a pointer is looked at: only our own tables, each of its
+// level and once.
 template <PageTableFormat F, TableSource Source, class Stores>
 void Radix<F, Source, Stores>::chain_tables(Paddr table, unsigned level, Chain& chain)
 {
     TableInfo& info = own_info(table);
+    bool const leaves_only = Marks::uniform(info) >= slot_lg2<F>(level);
     Marks::unmark(info);
-    if (level > 0) {
+    if (level > 0 && !leaves_only) {
         Word const* const slots = words(table);
         std::uint64_t const count = std::uint64_t{1} << F::slots_lg2(level);
         for (std::uint64_t i = 0; i < count; ++i) {

@@ -14,6 +14,25 @@ struct Radix<F, Source, Stores>::Unmapping {
     bool finished;
     Removed& removed;
     RunMerger<Sink> runs;
+    Counters& counters;
+    // Leaves that went and are not counted yet, all of one size: counting may cost a locked
+    // instruction.
+    unsigned leaf_lg2 = 0;
+    std::uint64_t leaves = 0;
+
+    void count(unsigned lg2, std::uint64_t went)
+    {
+        if (lg2 != leaf_lg2) {
+            finish_count();
+            leaf_lg2 = lg2;
+        }
+        leaves += went;
+    }
+    void finish_count()
+    {
+        if (leaves != 0) counters.count_leaves(leaf_lg2, 0 - leaves);
+        leaves = 0;
+    }
 
     void advance(std::uint64_t went)
     {
@@ -53,12 +72,14 @@ std::uint64_t Radix<F, Source, Stores>::unmap_long(Iova iova, std::uint64_t size
     if (!range || range->last.raw() > last_) return 0;
     Top const top = this->top();
     if (iova.raw() > last_under(top)) return 0;
-    Unmapping<Sink> at{iova.raw(), range->last.raw(), 0, false, removed, RunMerger<Sink>{sink}};
+    Unmapping<Sink> at{iova.raw(), range->last.raw(),     0,        false,
+                       removed,    RunMerger<Sink>{sink}, counters_};
     at_level<F>(top.level, [&]<unsigned L>() {
         std::uint64_t const last = std::min(at.last, last_under(top));
         while (!at.finished && at.iova <= last)
             if (unmap_table<L>(top_table<L>(top, at.iova), at) == Go::stop) break;
     });
+    at.finish_count();
     at.runs.finish();
     if (at.bytes != 0) removed.flush.add_range({iova, Iova{iova.raw() + (at.bytes - 1)}});
     return at.bytes;
@@ -124,8 +145,12 @@ auto Radix<F, Source, Stores>::clear_leaves(Word* table, Word word, Unmapping<Si
 
     std::uint64_t leaves = 0;
     do {
-        at.runs.add(at.iova + (leaves << size.lg2()), F::leaf_paddr(word, L).raw(), size.bytes());
-        if (++leaves == wanted) break;
+        std::uint64_t const row =
+            row_of_leaves<L>(first + (leaves << slots_lg2), word, wanted - leaves, size);
+        at.runs.add(at.iova + (leaves << size.lg2()), F::leaf_paddr(word, L).raw(),
+                    row << size.lg2());
+        leaves += row;
+        if (leaves == wanted) break;
         word = load(first[leaves << slots_lg2]);
     } while (F::entry(word, L) == Entry::leaf && F::leaf_size(word, L) == size);
     if (leaves == 1 && slots_lg2 == 0)
@@ -133,10 +158,34 @@ auto Radix<F, Source, Stores>::clear_leaves(Word* table, Word word, Unmapping<Si
     else
         Stores::fill(first, leaves << slots_lg2, Word{0}, Word{0});
 
-    count(size.lg2(), 0 - leaves);
+    at.count(size.lg2(), leaves);
     at.removed.flush.add_leaves(L, size);
     at.advance(leaves << size.lg2());
     return Go::on;
+}
+
+// How many leaves, of `most`, lead where one call would have mapped them: their words grow by the
+// same step, until an address outgrows its field. One at least, whose word is `first`.
+template <PageTableFormat F, TableSource Source, class Stores>
+template <unsigned L>
+std::uint64_t Radix<F, Source, Stores>::row_of_leaves(Word const* slots, Word first,
+                                                      std::uint64_t most, PageSize size)
+{
+    Paddr const paddr = F::leaf_paddr(first, L);
+    Word const attributes = F::leaf_attributes(first, L);
+    if (most == 1 || F::make_leaf(paddr, L, size, attributes) != first) return 1;
+    Word const second = F::make_leaf(paddr + size.bytes(), L, size, attributes);
+    Word const step = static_cast<Word>(second - first);
+    unsigned const slots_lg2 = size.lg2() - kSlotLg2<F, L>;  // slots of one leaf
+    constexpr std::uint64_t kStep = 64;
+    std::uint64_t row = 0;
+    auto const next = [&] { return static_cast<Word>(first + row * step); };
+    while (slots_lg2 == 0 && most - row >= kStep && Stores::holds(slots + row, kStep, next(), step))
+        row += kStep;
+    if (row == 0) row = 1;
+    while (row < most && load(slots[row << slots_lg2]) == next()) ++row;
+    Word const last = static_cast<Word>(next() - step);
+    return F::leaf_paddr(last, L) == paddr + ((row - 1) << size.lg2()) ? row : 1;
 }
 
 template <PageTableFormat F, TableSource Source, class Stores>
@@ -152,7 +201,7 @@ auto Radix<F, Source, Stores>::unmap_below(Word& slot, Word word, Unmapping<Sink
     if (whole && leaf_lg2 != 0) {
         Stores::store(slot, Word{0});
         at.runs.add(at.iova, Marks::first_paddr(*info).raw(), kSlotMask<F, L> + 1);
-        count(leaf_lg2, 0 - ((kSlotMask<F, L> + 1) >> leaf_lg2));
+        at.count(leaf_lg2, (kSlotMask<F, L> + 1) >> leaf_lg2);
         at.removed.flush.add_leaves(level_of<F>(leaf_lg2), PageSize::lg2_of(leaf_lg2));
         at.removed.flush.add_tables(level_of<F>(leaf_lg2), L - 1);
         at.advance(kSlotMask<F, L> + 1);
@@ -163,7 +212,7 @@ auto Radix<F, Source, Stores>::unmap_below(Word& slot, Word word, Unmapping<Sink
         Stores::store(slot, Word{0});
         at.removed.flush.add_tables(L - 1, L - 1);
     }
-    retire(below, *info, L - 1, at.removed);
+    retire(below, *info, at.removed);
     return Go::on;
 }
 

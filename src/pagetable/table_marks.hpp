@@ -89,10 +89,11 @@ public:
         info.tag.store(tag_now & ~kUniform, std::memory_order_relaxed);
     }
 
-    // A table that has left the tree, of a level that level() still tells.
-    void retire(TableInfo& info, unsigned level) const
+    // A table that has left the tree, of which level() and uniform() still tell.
+    static void retire(TableInfo& info)
     {
-        info.tag.store(tag(level) | kRetired, std::memory_order_relaxed);
+        info.tag.store(info.tag.load(std::memory_order_relaxed) | kRetired,
+                       std::memory_order_relaxed);
     }
     static unsigned level(TableInfo const& info)
     {

@@ -117,7 +117,7 @@ TEST(TableMarks, a_table_is_at_a_place_of_its_owner_only_and_once_it_has_settled
         EXPECT_FALSE(one.is_at(info, k2MBytes));
         one.changes(info, k2MBytes + kPage);
         EXPECT_TRUE(one.is_at(info, k2MBytes));
-        one.retire(info, 0);
+        TableMarks<21>::retire(info);
         EXPECT_FALSE(one.is_at(info, k2MBytes));
         other.mark(info, 0);
         other.settle(info, k2MBytes);
