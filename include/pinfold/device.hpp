@@ -55,7 +55,8 @@ struct Identity {
 class Bus {
 public:
     explicit Bus(pinfold_bus const& bus) : bus_{bus} {}
-    // The client's memory, through the IOMMU. False: some byte could not be reached.
+    // The client's memory, through the IOMMU. False: some byte could not be reached, or the device
+    // is about to be stopped (reset, bus mastership off, close).
     bool dma_read(std::uint64_t iova, void* into, std::size_t size) const
     {
         return bus_.dma_read(bus_.host, iova, into, size) == 0;

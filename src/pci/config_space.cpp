@@ -194,6 +194,18 @@ ConfigSpace::Request ConfigSpace::write(std::size_t offset, unsigned width, std:
     return Request::reset;
 }
 
+// Asks only where capabilities are, which never changes.
+bool ConfigSpace::stops_device(std::size_t offset, unsigned width, std::uint32_t value) const
+{
+    auto const writes = [&](std::size_t at) { return at >= offset && at < offset + width; };
+    auto const byte = [&](std::size_t at) { return value >> 8 * (at - offset) & 0xff; };
+    if (writes(reg::kCommand) && (byte(reg::kCommand) & reg::kCommandMaster) == 0) return true;
+    auto const state = power_ + reg::kPowerControl;
+    if (power_ != 0 && writes(state) && (byte(state) & reg::kPowerState) != 0) return true;
+    auto const control = express_ + reg::kExpressControl + 1;
+    return express_ != 0 && writes(control) && (byte(control) & reg::kExpressControlFlr >> 8) != 0;
+}
+
 // The client's MSI control within what SET_IRQS has set up: enabled only there, and no more vectors
 // than there are.
 void ConfigSpace::limit_msi_control()

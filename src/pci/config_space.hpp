@@ -36,6 +36,10 @@ public:
     // REQUIRES: the width is 1, 2 or 4 and divides offset; inside size().
     Request write(std::size_t offset, unsigned width, std::uint32_t value);
 
+    // Whether such a write ends what the device may do: bus mastership, D0, or by a reset. Thread
+    // safe, of itself. REQUIRES: as for write().
+    bool stops_device(std::size_t offset, unsigned width, std::uint32_t value) const;
+
     // As the function is found at an open (rule V-2): enabled, bus master off, BARs where they are.
     void power_on();
 

@@ -79,8 +79,9 @@ Result<> DmaPort::transfer(Iova iova, std::byte* bytes, std::uint64_t size, Acce
 
 bool DmaPort::may_master(Iova iova, Access access)
 {
-    if (bus_master()) return true;
-    fault(iova, access, FaultReason::bus_master);
+    auto const muted = muted_.load(std::memory_order_acquire);
+    if (muted == 0) return true;
+    if (muted == kMasterOff) fault(iova, access, FaultReason::bus_master);
     return false;
 }
 
@@ -103,6 +104,7 @@ DmaPort::Stop DmaPort::copy_some(Iova iova, std::byte* bytes, std::uint64_t size
             fault(here, access, FaultReason::address_width);
             return Stop::faulted;
         }
+        if (!may_master(here, access)) return Stop::faulted;
         if (auto const stop = find(here, size - done, access, place); stop != Stop::done)
             return stop;
         std::byte* const local = bytes + done;
@@ -224,6 +226,7 @@ DmaPort::Stop DmaPort::collect(std::span<DmaPiece const> pieces, Access access, 
                 fault(stopped, access, FaultReason::address_width);
                 return Stop::faulted;
             }
+            if (!may_master(stopped, access)) return Stop::faulted;
             Place place{};
             if (auto const stop = find(stopped, piece.size - done, access, place);
                 stop != Stop::done)

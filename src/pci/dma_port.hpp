@@ -65,8 +65,32 @@ public:
     Result<> with_segments(std::span<DmaPiece const> pieces, Access access,
                            FunctionRef<Result<>(std::span<iovec const>)> use);
 
-    void set_bus_master(bool on) { bus_master_.store(on, std::memory_order_release); }
-    bool bus_master() const { return bus_master_.load(std::memory_order_acquire); }
+    // Whether the device may do DMA. One that works for long without any asks between its steps,
+    // and gives the rest up where it may not.
+    bool bus_master() const { return muted_.load(std::memory_order_acquire) == 0; }
+    void set_bus_master(bool on)
+    {
+        if (on)
+            muted_.fetch_and(~kMasterOff, std::memory_order_acq_rel);
+        else
+            muted_.fetch_or(kMasterOff, std::memory_order_acq_rel);
+    }
+
+    // While one lasts, DMA fails as it does without bus mastership, and records no fault: whoever
+    // is about to stop the device waits for its present step only.
+    class Silence {
+    public:
+        explicit Silence(DmaPort& port) : port_{port}
+        {
+            port_.muted_.fetch_add(kSilence, std::memory_order_acq_rel);
+        }
+        ~Silence() { port_.muted_.fetch_sub(kSilence, std::memory_order_acq_rel); }
+        Silence(Silence const&) = delete;
+        Silence& operator=(Silence const&) = delete;
+
+    private:
+        DmaPort& port_;
+    };
 
     // Totals since construction: calls that succeeded, and the bytes that moved, in calls that
     // failed half-way too. About right only when several threads transfer at once, which those of
@@ -82,6 +106,8 @@ private:
     using Segments = absl::InlinedVector<iovec, 64>;
     struct Place;
     enum class Stop : std::uint8_t { done, moving, device, faulted };
+
+    static constexpr unsigned kMasterOff = 1, kSilence = 2;  // in muted_; the latter for each
 
     bool may_master(Iova iova, Access access);
     bool transfer_known(Iova iova, std::byte* bytes, std::uint64_t size, Access access);
@@ -107,7 +133,7 @@ private:
     iommu::Endpoint& endpoint_;
     host::Memory& memory_;
     ReachedPages reached_;
-    std::atomic<bool> bus_master_{false};
+    std::atomic<unsigned> muted_{kMasterOff};  // 0: it may speak
     std::atomic<std::uint64_t> reads_{0}, read_bytes_{0}, writes_{0}, written_bytes_{0};
 };
 

@@ -169,9 +169,17 @@ void Function::open()
     if (resettable()) reset_device();
 }
 
+// The lock, soon: what the device is doing comes to an end because its DMA fails. Once the lock is
+// held, nobody is in the device, and it may speak again.
+Call Function::take_from_device()
+{
+    DmaPort::Silence const silence{dma_};
+    return Call{mutex_};
+}
+
 void Function::close()
 {
-    Call const call{mutex_};
+    Call const call = opens_ == 1 ? take_from_device() : Call{mutex_};
     assert(opens_ > 0);
     if (--opens_ != 0) return;
     interrupts_->release();
@@ -212,15 +220,15 @@ void Function::find_enabled()
 
 Result<> Function::reset()
 {
-    Call const call{mutex_};
     if (!resettable()) return fail(Errno::inval);
+    Call const call = take_from_device();
     reset_device();
     return {};
 }
 
 void Function::bus_reset()
 {
-    Call const call{mutex_};
+    Call const call = take_from_device();
     reset_device();
 }
 
@@ -289,7 +297,8 @@ void Function::write_through_window(std::size_t offset)
 
 void Function::config_write(std::size_t offset, unsigned width, std::uint32_t value)
 {
-    Call const call{mutex_};
+    bool const stops = config_->stops_device(offset, width, value);
+    Call const call = stops ? take_from_device() : Call{mutex_};
     auto const request = config_->write(offset, width, value);
     apply_config();
     if (message_signalled()) lower();
@@ -519,7 +528,7 @@ bool Function::message_signalled() const
 void Function::raise(unsigned vector)
 {
     if (message_signalled()) {
-        if (config_->bus_master()) interrupts_->message(vector);
+        if (dma_.bus_master()) interrupts_->message(vector);
         return;
     }
     if (identity_.interrupt_pin == 0) return;

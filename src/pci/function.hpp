@@ -92,7 +92,9 @@ public:
     // where that reaches nobody else.
     bool resettable() const { return identity_.pci_express || place_.alone_below_port; }
     // EINVAL: not resettable (rule V-14). Configuration and interrupts stay, as VFIO's save and
-    // restore around a reset does, in D0.
+    // restore around a reset does, in D0. As every call that stops the device (the last close, bus
+    // mastership off), it waits for the device's present step, not for all of its work: DMA fails
+    // from the call on.
     Result<> reset();
     // The port's reset, whether anybody has the function open or not.
     void bus_reset();
@@ -182,6 +184,7 @@ private:
     bool in_msix_table(unsigned bar, std::uint64_t offset, unsigned width) const;
     bool in_msix_memory(unsigned bar, std::uint64_t offset, unsigned width) const;
     std::uint64_t device_read(unsigned bar, std::uint64_t offset, unsigned width);
+    Call take_from_device();
     void find_enabled();
     void reset_device();
     void apply_config();
@@ -201,7 +204,7 @@ private:
     std::optional<ConfigSpace> config_;     // from power_on() on
     std::optional<Interrupts> interrupts_;  // likewise
     IoEvents io_events_{watch_};
-    unsigned opens_ = 0;
+    std::atomic<unsigned> opens_{0};  // changes with mutex_ held
     bool unplugged_ = false;
     Place place_;
     std::atomic<bool> low_power_{false};

@@ -3,6 +3,8 @@
 #include <cstring>
 #include <memory>
 #include <random>
+#include <string>
+#include <thread>
 
 #include "devices/busy.hpp"
 #include "devices/ioat/model.hpp"
@@ -394,6 +396,85 @@ TEST_F(IoatTest, nothing_happens_after_a_reset_that_came_while_it_copied)
         ASSERT_EQ(state(), kHalted);
     }
     EXPECT_GE(function_->counters().dma.writes, busy.rounds());
+}
+
+// Ways to stop a channel whose chain is 4 GiB of copies. One that waited for the chain would find
+// all of it done, whenever it came.
+struct Stop {
+    char const* name;
+    void (*call)(pci::Function&);
+    bool resets;
+};
+
+class IoatStopTest : public IoatTest, public testing::WithParamInterface<Stop> {
+protected:
+    // Stops a chain under way. False: it was over before.
+    bool stop_halfway()
+    {
+        auto const before = function_->counters().dma.reads;
+        std::thread client{[this] { start(kDescriptors); }};
+        while (function_->counters().dma.reads < before + 3) std::this_thread::yield();
+        GetParam().call(*function_);
+        auto const after = function_->counters().dma;
+        client.join();
+        EXPECT_EQ(function_->counters().dma.writes, after.writes) << "it went on";
+        return after.reads - before < std::uint64_t{2} * kDescriptors;
+    }
+    static constexpr std::uint16_t kDescriptors = 65535;
+};
+
+TEST_P(IoatStopTest, does_not_wait_for_the_copies_under_way)
+{
+    describe(0, {16 * kPage, 0, page(0), page(0), ring(0)});
+    bool stopped = false;
+    for (unsigned attempt = 0; attempt < 3 && !stopped; ++attempt) {
+        function_->config_write(4, 2, 6);
+        set(0xa8, 4, 0xffffffff);
+        set(0x84, 1, 0x20);
+        stopped = stop_halfway();
+    }
+    EXPECT_TRUE(stopped);
+    EXPECT_TRUE(around_.faults().empty()) << "a device that is stopped has done nothing wrong";
+
+    // It works as before.
+    function_->config_write(0x44, 2, 0);
+    function_->config_write(4, 2, 6);
+    EXPECT_EQ(state(), kHalted);
+    EXPECT_EQ(get(0xa8, 4) == 0, GetParam().resets) << "a chain that broke off is an error";
+    set(0xa8, 4, 0xffffffff);
+    set(0x84, 1, 0x20);
+    describe_copy(0, 8, 2);
+    start(1);
+    EXPECT_EQ(state(), kDone);
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Ways, IoatStopTest,
+    testing::Values(
+        Stop{"reset", [](auto& function) { EXPECT_TRUE(function.reset()); }, true},
+        Stop{"bus_reset", [](auto& function) { function.bus_reset(); }, true},
+        Stop{"function_level_reset", [](auto& function) { function.config_write(0x58, 2, 0x8000); },
+             true},
+        Stop{"the_last_close",
+             [](auto& function) {
+                 function.close();
+                 function.open();
+             },
+             true},
+        Stop{"bus_master_off", [](auto& function) { function.config_write(4, 2, 2); }, false},
+        Stop{"the_command_register_as_a_dword",
+             [](auto& function) { function.config_write(4, 4, 2); }, false},
+        Stop{"sleep", [](auto& function) { function.config_write(0x44, 2, 3); }, false}),
+    [](auto const& one) { return std::string{one.param.name}; });
+
+TEST_F(IoatTest, a_close_that_is_not_the_last_lets_it_work)
+{
+    function_->open();
+    describe(0, {16 * kPage, 0, page(0), page(0), ring(0)});
+    std::thread client{[this] { start(200); }};
+    function_->close();
+    client.join();
+    EXPECT_EQ(get(0x88, 8), ring(0) | kDone);
 }
 
 }  // namespace

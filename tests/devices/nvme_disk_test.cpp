@@ -259,7 +259,7 @@ TEST(NvmeDisk, zeros_are_zeros_on_every_file_system)
         std::vector<std::byte> const ones(1 << 20, std::byte{0xff});
         for (auto const space : {Disk::Space::keep, Disk::Space::deallocate}) {
             file.write(0, ones);
-            ASSERT_TRUE(disk->zero(1000, 300'000, space));
+            ASSERT_TRUE(disk->zero(1000, 300'000, space, [] { return true; }));
             auto expected = ones;
             std::fill_n(expected.begin() + 1000, 300'000, std::byte{0});
             EXPECT_EQ(file.read(0, 1 << 20), expected);
@@ -268,6 +268,25 @@ TEST(NvmeDisk, zeros_are_zeros_on_every_file_system)
         disk->discard(8192, 65536);
         EXPECT_EQ(file.read(0, 8192), std::vector<std::byte>(8192, std::byte{0xff}));
         EXPECT_EQ(file.size(), 1U << 20);
+    }
+}
+
+TEST(NvmeDisk, zeroing_ends_between_two_steps_when_it_is_told_to)
+{
+    constexpr std::uint64_t kSize = 256 << 20;
+    TestDisk file{kSize};
+    std::vector<std::byte> const mark(512, std::byte{0x5a});
+    file.write(0, mark);
+    file.write(kSize - mark.size(), mark);
+    auto disk = Disk::open(file.path(), DiskAccess::read_write).value();
+    for (auto const space : {Disk::Space::keep, Disk::Space::deallocate}) {
+        EXPECT_EQ(disk.zero(0, kSize, space, [] { return false; }).error(), Errno::intr);
+        EXPECT_EQ(file.read(0, mark.size()), mark);
+        unsigned steps = 0;
+        EXPECT_EQ(disk.zero(0, kSize, space, [&] { return ++steps < 2; }).error(), Errno::intr);
+        EXPECT_EQ(file.read(0, mark.size()), std::vector<std::byte>(mark.size()));
+        EXPECT_EQ(file.read(kSize - mark.size(), mark.size()), mark);
+        file.write(0, mark);
     }
 }
 
@@ -311,7 +330,7 @@ TEST(NvmeDisk, the_end_of_the_file_and_wild_memory_are_errors)
     iovec const wild{reinterpret_cast<void*>(4096), 512};
     EXPECT_EQ(disk->read(0, {&wild, 1}).error(), Errno::fault);
     EXPECT_EQ(disk->write(0, {&segment, 1}, Durability::cached).error(), Errno::rofs);
-    EXPECT_EQ(disk->zero(0, 512, Disk::Space::keep).error(), Errno::rofs);
+    EXPECT_EQ(disk->zero(0, 512, Disk::Space::keep, [] { return true; }).error(), Errno::rofs);
     EXPECT_TRUE(disk->flush());
 }
 

@@ -61,6 +61,35 @@ TEST_F(DmaPortTest, bytes_go_to_the_memory_that_is_mapped_and_come_from_it)
     EXPECT_EQ(counters.written_bytes, 300U);
 }
 
+TEST_F(DmaPortTest, a_silence_ends_a_transfer_at_the_next_page_and_records_nothing)
+{
+    TestMapping const mapping{2};
+    around_.map(0x10000, mapping);
+    mapping.fill(0x11);
+    std::vector<std::byte> bytes(2 * kPage);
+    {
+        DmaPort::Silence const first{port_};
+        DmaPort::Silence const second{port_};
+        EXPECT_FALSE(port_.bus_master());
+        EXPECT_EQ(port_.read(Iova{0x10000}, bytes).error(), Errno::fault);
+        EXPECT_EQ(bytes[0], kOnes);
+        EXPECT_FALSE(port_.write(Iova{0x10000}, bytes));
+        std::array<DmaPiece, 1> const pieces{{{Iova{0x10000}, kPage}}};
+        bool called = false;
+        EXPECT_FALSE(port_.with_segments(pieces, Access::read, [&](auto) -> Result<> {
+            called = true;
+            return {};
+        }));
+        EXPECT_FALSE(called);
+        port_.set_bus_master(false);
+        port_.set_bus_master(true);
+        EXPECT_FALSE(port_.bus_master()) << "mastership is another matter";
+    }
+    EXPECT_EQ(mapping.page(0)[0], std::byte{0x11});
+    EXPECT_EQ(around_.endpoint().faults().count(), 0U);
+    EXPECT_TRUE(port_.write(Iova{0x10000}, bytes));
+}
+
 // The page that a careless driver has mapped there is not touched.
 TEST(DmaPort, four_bytes_to_the_interrupt_window_are_an_interrupt_and_all_else_there_faults)
 {

@@ -184,7 +184,7 @@ Status AdminCommands::format_one(Namespace& ns, unsigned format)
 {
     if (ns.read_only()) return Status::namespace_write_protected;
     if (ns.disk().size() >> kFormats[format] == 0) return Status::invalid_format;
-    auto const done = ns.format(kFormats[format]);
+    auto const done = ns.format(kFormats[format], [&] { return state_.transfer.possible(); });
     return done ? Status::success : status_of(done.error(), Status::write_fault);
 }
 

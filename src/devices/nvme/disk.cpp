@@ -14,7 +14,8 @@
 namespace pinfold::devices::nvme {
 namespace {
 
-constexpr std::size_t kMaxSegments = 1024;  // IOV_MAX
+constexpr std::size_t kMaxSegments = 1024;     // IOV_MAX
+constexpr std::uint64_t kZeroStep = 64 << 20;  // bytes
 
 Result<> errno_result() { return fail(static_cast<Errno>(errno)); }
 
@@ -89,6 +90,16 @@ Result<> write_zeros(int file, std::uint64_t offset, std::uint64_t size)
     return {};
 }
 
+Result<> zero_step(int file, std::uint64_t offset, std::uint64_t size, Disk::Space space)
+{
+    if (space == Disk::Space::deallocate &&
+        fallocate_range(file, FALLOC_FL_PUNCH_HOLE, offset, size)) {
+        return {};
+    }
+    if (fallocate_range(file, FALLOC_FL_ZERO_RANGE, offset, size)) return {};
+    return write_zeros(file, offset, size);
+}
+
 }  // namespace
 
 pci::Checked<Disk> Disk::open(std::string const& path, DiskAccess access)
@@ -116,16 +127,14 @@ Result<> Disk::write(std::uint64_t offset, std::span<iovec const> memory, Durabi
     });
 }
 
-Result<> Disk::zero(std::uint64_t offset, std::uint64_t size, Space space)
+Result<> Disk::zero(std::uint64_t offset, std::uint64_t size, Space space, GoesOn goes_on)
 {
     if (access_ == DiskAccess::read_only) return fail(Errno::rofs);
-    if (size == 0) return {};
-    if (space == Space::deallocate &&
-        fallocate_range(file_.get(), FALLOC_FL_PUNCH_HOLE, offset, size)) {
-        return {};
+    for (std::uint64_t done = 0; done < size; done += kZeroStep) {
+        if (!goes_on()) return fail(Errno::intr);
+        TRY(zero_step(file_.get(), offset + done, std::min(kZeroStep, size - done), space));
     }
-    if (fallocate_range(file_.get(), FALLOC_FL_ZERO_RANGE, offset, size)) return {};
-    return write_zeros(file_.get(), offset, size);
+    return {};
 }
 
 void Disk::discard(std::uint64_t offset, std::uint64_t size)

@@ -10,6 +10,7 @@
 #include <span>
 #include <string>
 
+#include "base/function_ref.hpp"
 #include "base/result.hpp"
 #include "base/unique_fd.hpp"
 #include "pci/device.hpp"
@@ -35,9 +36,11 @@ public:
     // The whole of `memory`, which may fault: EFAULT. EIO: the file ends before that.
     Result<> read(std::uint64_t offset, std::span<iovec const> memory);
     Result<> write(std::uint64_t offset, std::span<iovec const> memory, Durability durability);
-    // Makes the range read as zeros. `deallocate`: give its space back where that works.
+    // Makes the range read as zeros. `deallocate`: give its space back where that works. Asks
+    // between its steps whether to go on. EINTR: no, and the rest of the range is as it was.
     enum class Space { keep, deallocate };
-    Result<> zero(std::uint64_t offset, std::uint64_t size, Space space);
+    using GoesOn = FunctionRef<bool()>;
+    Result<> zero(std::uint64_t offset, std::uint64_t size, Space space, GoesOn goes_on);
     // Gives the range's space back where that works; it then reads as zeros. Otherwise nothing.
     void discard(std::uint64_t offset, std::uint64_t size);
     // Everything written so far is on the medium.

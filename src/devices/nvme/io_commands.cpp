@@ -146,7 +146,8 @@ Status IoCommands::write_zeroes(Command const& command, Namespace& ns)
 
     bool const deallocate = (command.cdw12 & 1U << 25) != 0;
     auto done = ns.disk().zero(extent.offset, extent.size,
-                               deallocate ? Disk::Space::deallocate : Disk::Space::keep);
+                               deallocate ? Disk::Space::deallocate : Disk::Space::keep,
+                               [&] { return state_.transfer.possible(); });
     if (done && (extent.force_unit_access || !state_.features.write_cache())) {
         done = ns.disk().flush();
     }
@@ -175,6 +176,7 @@ Status IoCommands::manage_dataset(Command const& command, Namespace& ns)
     if (!deallocate) return Status::success;
     if (ns.read_only()) return Status::namespace_write_protected;
     for (auto const& range : ranges) {
+        if (!state_.transfer.possible()) return Status::abort_requested;
         ns.disk().discard(range.first << ns.block_lg2(),
                           std::uint64_t{range.count} << ns.block_lg2());
     }

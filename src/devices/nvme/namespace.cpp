@@ -49,9 +49,9 @@ pci::Checked<Namespace> Namespace::open(unsigned id, NamespaceSettings const& se
     return Namespace{id, settings, std::move(*disk)};
 }
 
-Result<> Namespace::format(unsigned block_lg2)
+Result<> Namespace::format(unsigned block_lg2, Disk::GoesOn goes_on)
 {
-    TRY(disk_.zero(0, disk_.size(), Disk::Space::deallocate));
+    TRY(disk_.zero(0, disk_.size(), Disk::Space::deallocate, goes_on));
     TRY(disk_.flush());
     block_lg2_ = block_lg2;
     return {};

@@ -27,8 +27,8 @@ public:
     bool read_only() const { return disk_.access() == DiskAccess::read_only; }
     Disk& disk() { return disk_; }
     // Format NVM: all blocks read as zeros, in the new size. EIO, ENOSPC: the file cannot do it,
-    // and the size stays. REQUIRES: not read_only(); one block fits.
-    Result<> format(unsigned block_lg2);
+    // and the size stays. EINTR: as Disk::zero(). REQUIRES: not read_only(); one block fits.
+    Result<> format(unsigned block_lg2, Disk::GoesOn goes_on);
     Counters& counters() { return counters_; }
     Counters const& counters() const { return counters_; }
 

@@ -22,6 +22,9 @@ public:
     void set_page_lg2(unsigned page_lg2) { page_lg2_ = page_lg2; }
     unsigned page_lg2() const { return page_lg2_; }
 
+    // False once the controller is being stopped: a command that works for long gives up then.
+    bool possible() const { return bus_.dma().bus_master(); }
+
     // All of these answer data_transfer_error for memory that cannot be reached, and what
     // walk_prps() or walk_sgl() answers.
     Status to_client(Command const& command, std::span<std::byte const> bytes);
