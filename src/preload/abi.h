@@ -74,6 +74,8 @@ struct pinfold_engine {
     long (*guards)(void* address, size_t size);
 
     long (*sigaction)(int signal, struct sigaction const* action, struct sigaction* old);
+    /* The thread has just changed its alternate stack. */
+    void (*alternate_changed)(void);
     /* Takes out of a mask that is about to be blocked what the engine must always receive. */
     void (*unblockable)(sigset_t* set);
 };

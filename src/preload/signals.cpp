@@ -17,6 +17,7 @@
 
 #include "base/unique_fd.hpp"
 #include "host/guarded_copy.hpp"
+#include "preload/own_stack.hpp"
 #include "preload/resume.hpp"
 
 namespace pinfold::preload {
@@ -125,6 +126,15 @@ void pass_on_instead(siginfo_t info, void* raw_context)
     (void)::syscall(SYS_tgkill, ::getpid(), ::gettid(), signal);
 }
 
+// The stack is the client's until here and after, and the client's to leave.
+Signals::Verdict judge(siginfo_t const& info, ucontext_t& context)
+{
+    Inside const inside;
+    auto verdict = Signals::Verdict::foreign();
+    own_stack::run(&context.uc_stack, [&] { verdict = fault_handler(info, context); });
+    return verdict;
+}
+
 void on_fault(int signal, siginfo_t* info, void* raw_context)
 {
     int const saved_errno = errno;
@@ -132,7 +142,7 @@ void on_fault(int signal, siginfo_t* info, void* raw_context)
     auto verdict = Signals::Verdict::foreign();
     if (info->si_code > 0) {
         if (host::recover(raw_context)) return;
-        verdict = fault_handler(*info, context);
+        verdict = judge(*info, context);
     }
     errno = saved_errno;
     if (verdict.is_carried_out()) return resume(context);
@@ -285,6 +295,7 @@ siginfo_t Signals::Verdict::info() const
 void Signals::start(FaultHandler handler)
 {
     fault_handler = handler;
+    own_stack::prepare();
     for (int signal = 1; signal < NSIG; ++signal) {
         struct sigaction present{};
         if (::sigaction(signal, nullptr, &present) != 0) continue;

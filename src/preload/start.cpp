@@ -11,6 +11,7 @@
 #include "preload/engine.hpp"
 #include "preload/fd_table.hpp"
 #include "preload/log.hpp"
+#include "preload/own_stack.hpp"
 #include "preload/signals.hpp"
 
 namespace {
@@ -18,6 +19,7 @@ namespace {
 using pinfold::Vaddr;
 using pinfold::preload::Engine;
 using pinfold::preload::FdTable;
+using pinfold::preload::Inside;
 using pinfold::preload::Signals;
 
 // Lives until the process ends: other threads may be in it to the last.
@@ -32,56 +34,78 @@ Signals::Verdict on_fault(siginfo_t const& info, ucontext_t& context)
     return engine().carry_out_mmio(info, context);
 }
 
+// A call of the client's: on the engine's stack, and its handlers come afterwards.
+auto entered(auto&& work)
+{
+    Inside const inside;
+    return pinfold::preload::own_stack::run(nullptr, work);
+}
+
+// One that may run out of memory.
 long guarded(auto&& work)
 {
-    try {
-        return work();
-    } catch (std::bad_alloc const&) {
-        return -ENOMEM;
-    }
+    return entered([&]() -> long {
+        try {
+            return work();
+        } catch (std::bad_alloc const&) {
+            return -ENOMEM;
+        }
+    });
 }
 
 constexpr pinfold_engine kFunctions{
-    .ioctl = [](int fd, unsigned long request,
-                unsigned long arg) { return engine().ioctl(fd, request, arg); },
-    .pread =
-        [](int fd, void* buffer, size_t size, off_t offset) {
-            return offset < 0 ? -EINVAL
-                              : engine().pread(fd, vaddr_of(buffer), size,
-                                               static_cast<std::uint64_t>(offset));
+    .ioctl =
+        [](int fd, unsigned long request, unsigned long arg) {
+            return entered([=] { return engine().ioctl(fd, request, arg); });
         },
-    .pwrite =
-        [](int fd, void const* buffer, size_t size, off_t offset) {
-            return offset < 0 ? -EINVAL
-                              : engine().pwrite(fd, vaddr_of(buffer), size,
-                                                static_cast<std::uint64_t>(offset));
-        },
+    .pread = [](int fd, void* buffer, size_t size, off_t offset) -> long {
+        if (offset < 0) return -EINVAL;
+        return entered([=] {
+            return engine().pread(fd, vaddr_of(buffer), size, static_cast<std::uint64_t>(offset));
+        });
+    },
+    .pwrite = [](int fd, void const* buffer, size_t size, off_t offset) -> long {
+        if (offset < 0) return -EINVAL;
+        return entered([=] {
+            return engine().pwrite(fd, vaddr_of(buffer), size, static_cast<std::uint64_t>(offset));
+        });
+    },
     .mmap =
         [](void* address, size_t size, int prot, int flags, int fd, off_t offset) {
-            return guarded([&] {
+            return guarded([=] {
                 return engine().mmap(address, size, prot, flags, fd,
                                      static_cast<std::uint64_t>(offset));
             });
         },
-    .read = [](int fd, void* buffer,
-               size_t size) { return engine().read(fd, vaddr_of(buffer), size); },
-    .write = [](int fd, void const* buffer,
-                size_t size) { return engine().write(fd, vaddr_of(buffer), size); },
+    .read =
+        [](int fd, void* buffer, size_t size) {
+            return entered([=] { return engine().read(fd, vaddr_of(buffer), size); });
+        },
+    .write =
+        [](int fd, void const* buffer, size_t size) {
+            return entered([=] { return engine().write(fd, vaddr_of(buffer), size); });
+        },
     .readv =
         [](int fd, iovec const* parts, long count, off_t offset, int flags) {
-            return engine().vectors(Engine::Way::in, fd, parts, count, offset, flags);
+            return entered(
+                [=] { return engine().vectors(Engine::Way::in, fd, parts, count, offset, flags); });
         },
     .writev =
         [](int fd, iovec const* parts, long count, off_t offset, int flags) {
-            return engine().vectors(Engine::Way::out, fd, parts, count, offset, flags);
+            return entered([=] {
+                return engine().vectors(Engine::Way::out, fd, parts, count, offset, flags);
+            });
         },
     .stand_in = [](int fd) { return engine().stand_in(fd); },
     .opened = [](int fd) { return guarded([&] { return engine().opened(fd); }); },
     .adopt = [](int fd) { return guarded([&] { return engine().adopt(fd); }); },
     .sending = [](int fd,
                   int sent) { guarded([&] { return engine().sending(fd, sent != 0), 0L; }); },
-    .closed = [](uint32_t file) { engine().closed(static_cast<pinfold::uapi::FileId>(file)); },
-    .duplicated = [](int fd, int copy) { engine().duplicated(fd, copy); },
+    .closed =
+        [](uint32_t file) {
+            entered([=] { engine().closed(static_cast<pinfold::uapi::FileId>(file)); });
+        },
+    .duplicated = [](int fd, int copy) { entered([=] { engine().duplicated(fd, copy); }); },
     .leaving =
         [](void* address, size_t size, pinfold_leaving how) {
             using Leaving = Engine::Leaving;
@@ -105,6 +129,7 @@ constexpr pinfold_engine kFunctions{
     },
     .sigaction = [](int signal, struct sigaction const* action,
                     struct sigaction* old) { return Signals::action(signal, action, old); },
+    .alternate_changed = [] { pinfold::preload::own_stack::forget_alternate(); },
     .unblockable = [](sigset_t* set) { Signals::remove_ours(*set); },
 };
 

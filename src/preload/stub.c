@@ -63,6 +63,7 @@ static struct {
     FILE* (*fopen)(char const*, char const*);
     int (*sigaction)(int, struct sigaction const*, struct sigaction*);
     sighandler_t (*signal)(int, sighandler_t);
+    int (*sigaltstack)(stack_t const*, stack_t*);
     int (*sigprocmask)(int, sigset_t const*, sigset_t*);
     int (*pthread_sigmask)(int, sigset_t const*, sigset_t*);
     int (*fclose)(FILE*);
@@ -101,6 +102,7 @@ static void resolve(void)
     NEXT(fopen, "fopen64");
     NEXT(sigaction, "sigaction");
     NEXT(signal, "signal");
+    NEXT(sigaltstack, "sigaltstack");
     NEXT(sigprocmask, "sigprocmask");
     NEXT(pthread_sigmask, "pthread_sigmask");
     NEXT(fclose, "fclose");
@@ -829,6 +831,14 @@ sighandler_t __sysv_signal(int number, sighandler_t handler)
     return sysv_signal(number, handler);
 }
 
+int sigaltstack(stack_t const* stack, stack_t* old)
+{
+    READY();
+    int const result = next.sigaltstack(stack, old);
+    if (UNLIKELY(engine != NULL) && stack != NULL && result == 0) engine->alternate_changed();
+    return result;
+}
+
 static int set_mask(int (*change)(int, sigset_t const*, sigset_t*), int how, sigset_t const* set,
                     sigset_t* old);
 
@@ -931,6 +941,7 @@ long pinfold_syscall(long number, long a, long b, long c, long d, long e, long f
         case SYS_openat: return open_by_number((int)a, (char const*)b, (int)c, (mode_t)d);
         case SYS_sendmsg: return sendmsg((int)a, (struct msghdr const*)b, (int)c);
         case SYS_recvmsg: return recvmsg((int)a, (struct msghdr*)b, (int)c);
+        case SYS_sigaltstack: return sigaltstack((stack_t const*)a, (stack_t*)b);
         case SYS_read: return read((int)a, (void*)b, (size_t)c);
         case SYS_write: return write((int)a, (void const*)b, (size_t)c);
         default: break;

@@ -86,6 +86,16 @@ TEST_P(Client, handlers_masks_and_stacks_are_the_programs_own)
     EXPECT_EQ(ran.status, 0) << ran.out << ran.err;
 }
 
+TEST_P(Client, devices_work_on_a_stack_of_their_own_however_small_the_programs_is)
+{
+    bring(std::filesystem::path{PINFOLD_CLIENT_DIR} / "stack_client");
+    std::ofstream{dir() / "disk"} << "";
+    std::filesystem::resize_file(dir() / "disk", 1 << 20);
+    std::filesystem::permissions(dir() / "disk", std::filesystem::perms{0666});
+    auto const ran = run_pinfold("--device nvme,bdf=0000:00:04.0,disk=disk", "./stack_client");
+    EXPECT_EQ(ran.status, 0) << ran.out << ran.err;
+}
+
 TEST_P(Client, a_program_with_AddressSanitizer_runs)
 {
     auto const ran = run_pinfold("", "./edu_dma_asan");
