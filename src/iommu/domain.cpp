@@ -8,7 +8,6 @@
 #include "iommu/endpoint.hpp"
 #include "iommu/iommu.hpp"
 #include "iommu/observer.hpp"
-#include "iommu/stretches.hpp"
 
 namespace pinfold::iommu {
 Domain::Domain(Iommu const& iommu)
@@ -177,28 +176,13 @@ std::optional<Paddr> Domain::iova_to_phys(Iova iova) const
 }
 
 // Leaf by leaf, for back ends that have no better way.
-void Domain::runs(IovaRange range, Visit visit) const
+Segments Domain::segments(IovaRange range, Access access, std::span<Segment> into) const
 {
-    Stretches stretches{range, visit};
-    for (auto leaf = walk(range.start); leaf && stretches.add(*leaf);
+    Segments segments{range, access, into};
+    for (auto leaf = walk(range.start); leaf && segments.add(leaf->iova, leaf->paddr, leaf->prot);
          leaf = walk(leaf->iova.last + 1))
         if (leaf->iova.last >= range.last) break;
-    stretches.finish();
-}
-
-std::optional<Run> Domain::run(IovaRange range) const
-{
-    std::optional<Run> first;
-    runs(range, [&](Iova iova, Paddr paddr, std::uint64_t size, Prot) {
-        if (!first)
-            first = {iova, paddr, size};
-        else if (first->paddr.raw() + first->size == paddr.raw())
-            first->size += size;
-        else
-            return false;
-        return true;
-    });
-    return first;
+    return segments;
 }
 
 void Domain::add(Endpoint& endpoint)

@@ -6,9 +6,9 @@
 //
 // Thread safety: map(), unmap() and sync() from any number of threads whose ranges are disjoint and
 // share no leaf, each with a Gather of its own; two calls on the same IOVAs must be kept apart by
-// the caller. walk(), run() and iova_to_phys() from any thread, inside a ReadSection unless it is
-// the one that maps there. Counts are right when nobody maps. An unmap becomes safe to build on at
-// sync(): it invalidates, waits for the accesses under way, and only then frees tables.
+// the caller. walk(), segments() and iova_to_phys() from any thread, inside a ReadSection unless it
+// is the one that maps there. Counts are right when nobody maps. An unmap becomes safe to build on
+// at sync(): it invalidates, waits for the accesses under way, and only then frees tables.
 #pragma once
 
 #include <array>
@@ -29,6 +29,7 @@
 #include "base/result.hpp"
 #include "iommu/gather.hpp"
 #include "iommu/invalidation.hpp"
+#include "iommu/segments.hpp"
 #include "iommu/write_log.hpp"
 
 namespace pinfold::iommu {
@@ -102,13 +103,10 @@ public:
     // allowed. REQUIRES: as walk().
     virtual std::optional<Leaf> access(Iova iova, Access) { return walk(iova); }
 
-    // Shows what translates `range`, as stretches that are consecutive on both sides and permit the
-    // same, in ascending order, to the first hole or until `visit` says false: one walk for all. As
-    // for walk(). REQUIRES: the range is not the whole 64-bit space.
-    using Visit = FunctionRef<bool(Iova iova, Paddr paddr, std::uint64_t size, Prot prot)>;
-    virtual void runs(IovaRange range, Visit visit) const;
-    // The first of them, however its permissions change. nullopt: nothing is mapped at range.start.
-    std::optional<Run> run(IovaRange range) const;
+    // Where `range` leads, in one walk: to the first hole, the first leaf that does not permit
+    // `access`, or as far as `into` has room. As for walk(). REQUIRES: the range is not the whole
+    // 64-bit space.
+    virtual Segments segments(IovaRange range, Access access, std::span<Segment> into) const;
 
     // An oracle of which pages devices write, whatever the tables can tell: from here on, and until
     // it is stopped, each write that translates is noted. ENOMEM; EBUSY: it is on already. One

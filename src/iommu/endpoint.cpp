@@ -131,12 +131,21 @@ Endpoint::Gathered Endpoint::gather_slowly(IovaRange range, Access access, std::
     std::uint64_t const most = range.last - range.start;  // bytes but one: the whole space fits
     Domain* const domain = this->domain();
     if (domain != nullptr && !domain->notes_writes() && most != ~std::uint64_t{0} &&
-        !window_within(range))
-        domain->runs(range, [&](Iova, Paddr paddr, std::uint64_t size, Prot prot) {
-            return allows(prot, access) && append({paddr, size}, into, gathered);
-        });
-    if (gathered.bytes > most && gathered.segments == 1)
-        (void)translate(range.start, most + 1, access);
+        !window_within(range)) {
+        Segments const found = domain->segments(range, access, into);
+        gathered = {found.count(), found.bytes(), false};
+    }
+    if (gathered.bytes > most) {
+        if (gathered.segments == 1) (void)translate_slowly(range.start, most + 1, access);
+        return gathered;
+    }
+    return gather_rest(range, access, into, gathered);
+}
+
+Endpoint::Gathered Endpoint::gather_rest(IovaRange range, Access access, std::span<Segment> into,
+                                         Gathered gathered)
+{
+    std::uint64_t const most = range.last - range.start;
     while (gathered.bytes <= most) {
         std::uint64_t const left = most - gathered.bytes;
         auto const segment =

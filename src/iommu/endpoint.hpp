@@ -49,12 +49,7 @@ public:
     // contiguous from there (to the end of the leaf at most). What a write leads to counts as
     // written. nullopt: the access faults; the fault is recorded. REQUIRES: inside a ReadSection,
     // in which the result is used; size is not 0 and nothing wraps.
-    struct Segment {
-        Paddr paddr;
-        std::uint64_t size;
-
-        bool operator==(Segment const&) const = default;
-    };
+    using Segment = iommu::Segment;
     std::optional<Segment> translate(Iova iova, std::uint64_t size, Access access)
     {
         Iotlb::Entry hit{};
@@ -109,6 +104,8 @@ private:
     std::optional<IovaRange> window_within(IovaRange range) const;
     void switch_to(Domain* domain);
     Gathered gather_slowly(IovaRange range, Access access, std::span<Segment> into);
+    Gathered gather_rest(IovaRange range, Access access, std::span<Segment> into,
+                         Gathered gathered);
     bool note_more(Iova iova, std::uint64_t size);
     std::optional<Segment> translate_slowly(Iova iova, std::uint64_t size, Access access);
     void record(Iova iova, Access access, FaultReason reason);

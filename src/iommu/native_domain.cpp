@@ -4,7 +4,6 @@
 #include <utility>
 
 #include "base/read_section.hpp"
-#include "iommu/stretches.hpp"
 
 namespace pinfold::iommu {
 namespace {
@@ -66,17 +65,17 @@ std::optional<Domain::Leaf> NativeDomain::walk(Iova iova) const
     return Leaf{mapping->iova, mapping->paddr(), mapping->prot()};
 }
 
-void NativeDomain::runs(IovaRange range, Visit visit) const
+Segments NativeDomain::segments(IovaRange range, Access access, std::span<Segment> into) const
 {
+    Segments segments{range, access, into};
     auto const inside = range.intersection(aperture_);
-    if (!inside || inside->start != range.start) return;
+    if (!inside || inside->start != range.start) return segments;
     ReadSection const section;
-    Stretches stretches{*inside, visit};
     index_->visit(*inside, [&](native::Entry entry, std::uint64_t first, std::uint64_t last) {
         return entry.leaf() &&
-               stretches.add({{Iova{first}, Iova{last}}, entry.paddr(Iova{first}), entry.prot()});
+               segments.add({Iova{first}, Iova{last}}, entry.paddr(Iova{first}), entry.prot());
     });
-    stretches.finish();
+    return segments;
 }
 
 // EOVERFLOW: a range wraps; ERANGE: outside the aperture; EADDRINUSE. What a map replaces waits for

@@ -23,7 +23,7 @@ public:
     LeafCounts leaves() const override;
     std::uint64_t table_bytes() const override;
     std::optional<Leaf> walk(Iova iova) const override;
-    void runs(IovaRange range, Visit visit) const override;
+    Segments segments(IovaRange range, Access access, std::span<Segment> into) const override;
 
     // Accesses are the processor's own, and coherent.
     bool enforce_coherency() override { return true; }

@@ -8,7 +8,6 @@
 
 #include "iommu/domain.hpp"
 #include "iommu/iommu.hpp"
-#include "iommu/stretches.hpp"
 #include "pagetable/radix.hpp"
 
 namespace pinfold::iommu {
@@ -66,13 +65,13 @@ public:
         return Leaf{leaf->iova, leaf->paddr, leaf->prot};
     }
 
-    void runs(IovaRange range, Visit visit) const override
+    Segments segments(IovaRange range, Access access, std::span<Segment> into) const override
     {
-        Stretches stretches{range, visit};
+        Segments segments{range, access, into};
         table_->visit(range, [&](auto const& leaf) {
-            return stretches.add({leaf.iova, leaf.paddr, leaf.prot});
+            return segments.add(leaf.iova, leaf.paddr, leaf.prot);
         });
-        stretches.finish();
+        return segments;
     }
 
     std::optional<Leaf> access(Iova iova, Access access) override

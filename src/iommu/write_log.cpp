@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <utility>
 
 namespace pinfold::iommu {
 namespace {
@@ -125,7 +126,7 @@ void WriteLog::mark_in(Half& half, std::uint64_t first, std::uint64_t last)
         std::uint64_t const index = page / 64;
         std::uint64_t const end = std::min(last, page | 63);
         std::uint64_t const mask = mask_of(page % 64, end % 64);
-        Word& word = half.bits[index];
+        std::atomic_ref const word{half.bits[index]};
         if ((word.load(std::memory_order_relaxed) & mask) != mask) {
             word.fetch_or(mask, std::memory_order_relaxed);
             std::uint64_t const bit = index / kWordsPerSummaryBit;
@@ -183,9 +184,26 @@ void WriteLog::take(IovaRange range, std::span<std::uint64_t> bits)
     if (lost_branch_.exchange(false)) take_all(range);
 }
 
+// Of all of a block, to where the bitmap has its first page.
+void WriteLog::take_whole_words(Half& half, std::uint64_t* into) const
+{
+    for (std::uint64_t i = 0; i < kSummaryWords; ++i) {
+        std::uint64_t summary = half.summary[i].load(std::memory_order_relaxed);
+        half.summary[i].store(0, std::memory_order_relaxed);
+        while (summary != 0) {
+            // As many in a row as are marked.
+            auto const first = static_cast<unsigned>(std::countr_zero(summary));
+            auto const row = static_cast<unsigned>(std::countr_one(summary >> first));
+            std::uint64_t const at = (i * 64 + first) * kWordsPerSummaryBit;
+            move_words_(&half.bits[at], into + at, row * kWordsPerSummaryBit);
+            summary &= ~mask_of(first, first + row - 1);
+        }
+    }
+}
+
 // What is marked outside of `part` moves to the half that is marked now.
 void WriteLog::take_block(Block& block, IovaRange part, IovaRange whole,
-                          std::span<std::uint64_t> bits)
+                          std::span<std::uint64_t> bits) const
 {
     unsigned const marked = block.marked.load(std::memory_order_relaxed);
     Half& half = block.halves[1 - marked];
@@ -196,9 +214,8 @@ void WriteLog::take_block(Block& block, IovaRange part, IovaRange whole,
                                                   (whole.start.raw() >> kPage.lg2())) -
                         static_cast<std::int64_t>(first);
     auto const take_word = [&](std::uint64_t index) {
-        std::uint64_t const word = half.bits[index].load(std::memory_order_relaxed);
+        std::uint64_t const word = std::exchange(half.bits[index], 0);
         if (word == 0) return;
-        half.bits[index].store(0, std::memory_order_relaxed);
         std::uint64_t const start = index * 64;
         std::uint64_t taken = 0;
         if (start <= last && start + 63 >= first)
@@ -210,22 +227,13 @@ void WriteLog::take_block(Block& block, IovaRange part, IovaRange whole,
         }
     };
     // Of a block that is in the range as a whole, and begins with a word of the bitmap.
-    bool const straight = first == 0 && last == kBlockPages - 1 && origin % 64 == 0;
+    if (first == 0 && last == kBlockPages - 1 && origin % 64 == 0)
+        return take_whole_words(half, &bits[static_cast<std::uint64_t>(origin) / 64]);
     for (std::uint64_t i = 0; i < kSummaryWords; ++i) {
         std::uint64_t summary = half.summary[i].load(std::memory_order_relaxed);
         half.summary[i].store(0, std::memory_order_relaxed);
         for (; summary != 0; summary &= summary - 1) {
             auto const bit = i * 64 + static_cast<std::uint64_t>(std::countr_zero(summary));
-            if (straight) {
-                Word* const from = &half.bits[bit * kWordsPerSummaryBit];
-                std::uint64_t* const to =
-                    &bits[static_cast<std::uint64_t>(origin) / 64 + bit * kWordsPerSummaryBit];
-                for (std::uint64_t word = 0; word < kWordsPerSummaryBit; ++word) {
-                    to[word] |= from[word].load(std::memory_order_relaxed);
-                    from[word].store(0, std::memory_order_relaxed);
-                }
-                continue;
-            }
             for (std::uint64_t word = 0; word < kWordsPerSummaryBit; ++word)
                 take_word(bit * kWordsPerSummaryBit + word);
         }

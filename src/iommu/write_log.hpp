@@ -21,6 +21,7 @@
 #include "base/page_size.hpp"
 #include "base/range.hpp"
 #include "base/result.hpp"
+#include "native/dirty_words.hpp"
 
 namespace pinfold::iommu {
 
@@ -56,7 +57,7 @@ private:
     using Word = std::atomic<std::uint64_t>;
     struct Half {
         std::array<Word, kSummaryWords> summary;
-        std::array<Word, kWords> bits;
+        std::array<std::uint64_t, kWords> bits;  // set by atomic_ref
     };
     struct Block {
         std::atomic<unsigned> marked;  // which half
@@ -77,13 +78,15 @@ private:
     static void mark_in(Half& half, std::uint64_t first, std::uint64_t last);
     template <class Visit>
     void for_each_block(IovaRange range, Visit visit) const;
-    static void take_block(Block& block, IovaRange part, IovaRange whole,
-                           std::span<std::uint64_t> bits);
+    void take_block(Block& block, IovaRange part, IovaRange whole,
+                    std::span<std::uint64_t> bits) const;
+    void take_whole_words(Half& half, std::uint64_t* into) const;
     Block* lost() const { return reinterpret_cast<Block*>(root_); }  // a name that no block has
 
     Root* root_;
     std::atomic<std::uint64_t> blocks_left_;
     std::atomic<bool> lost_branch_{false};
+    native::MoveWords move_words_ = native::moves_of_words().back();
 };
 
 }  // namespace pinfold::iommu

@@ -122,24 +122,36 @@ TEST(Domain, an_unmap_hands_over_what_went_in_the_longest_runs)
     }
 }
 
-TEST(Domain, a_run_is_as_long_as_both_sides_are_consecutive)
+TEST(Domain, a_segment_is_as_long_as_both_sides_are_consecutive_and_permit_it)
 {
     for (auto options : each_model()) {
         options.address_width = 48;
         Unit unit{options};
-        auto const run = [&](std::uint64_t start, std::uint64_t last) {
-            return unit.domain->run({Iova{start}, Iova{last}});
+        auto const segments = [&](std::uint64_t start, std::uint64_t last, std::size_t room,
+                                  Access access = Access::read) {
+            std::vector<iommu::Segment> found(room);
+            auto const walked = unit.domain->segments({Iova{start}, Iova{last}}, access, found);
+            found.resize(walked.count());
+            std::uint64_t bytes = 0;
+            for (auto const& segment : found) bytes += segment.size;
+            EXPECT_EQ(walked.bytes(), bytes);
+            return found;
         };
+        using Found = std::vector<iommu::Segment>;
         ASSERT_TRUE(unit.map(0x10000, 0x7000000, 3 * kPage));
-        ASSERT_TRUE(unit.map(0x13000, 0x7003000, kPage));
+        ASSERT_TRUE(unit.map(0x13000, 0x7003000, kPage, Prot::read));
         ASSERT_TRUE(unit.map(0x14000, 0x5000, 2 * kPage));
         ASSERT_TRUE(unit.map(0xffff'ffff'f000, 0xb000, kPage));
-        EXPECT_EQ(run(0x11000, ~0ULL), (iommu::Run{Iova{0x11000}, Paddr{0x7001000}, 3 * kPage}));
-        EXPECT_EQ(run(0x11000, 0x12fff), (iommu::Run{Iova{0x11000}, Paddr{0x7001000}, 2 * kPage}));
-        EXPECT_EQ(run(0x14000, ~0ULL), (iommu::Run{Iova{0x14000}, Paddr{0x5000}, 2 * kPage}));
-        EXPECT_EQ(run(0x16000, ~0ULL), std::nullopt);
-        EXPECT_EQ(run(0xffff'ffff'f000, ~0ULL),
-                  (iommu::Run{Iova{0xffff'ffff'f000}, Paddr{0xb000}, kPage}));
+        EXPECT_EQ(segments(0x11800, ~0ULL, 9),
+                  (Found{{Paddr{0x7001800}, 3 * kPage - 0x800}, {Paddr{0x5000}, 2 * kPage}}));
+        EXPECT_EQ(segments(0x11000, ~0ULL, 1), (Found{{Paddr{0x7001000}, 3 * kPage}}));
+        EXPECT_EQ(segments(0x11000, 0x127ff, 9), (Found{{Paddr{0x7001000}, 2 * kPage - 0x800}}));
+        EXPECT_EQ(segments(0x11000, ~0ULL, 9, Access::write),
+                  (Found{{Paddr{0x7001000}, 2 * kPage}}));
+        EXPECT_EQ(segments(0x14000, ~0ULL, 9), (Found{{Paddr{0x5000}, 2 * kPage}}));
+        EXPECT_EQ(segments(0x14000, ~0ULL, 0), Found{});
+        EXPECT_EQ(segments(0x16000, ~0ULL, 9), Found{});
+        EXPECT_EQ(segments(0xffff'ffff'f000, ~0ULL, 9), (Found{{Paddr{0xb000}, kPage}}));
     }
 }
 
