@@ -53,7 +53,7 @@ try {
     Reader& reader = readers_.emplace_back();
     reader.epoch_ = &epoch_;
     reader.reading_ = reading;
-    if (reading == Reading::sections) ++plain_;
+    reader.plain_ = reading == Reading::sections;
     if (reading == Reading::polling) reader.enter();
     return &reader;
 } catch (std::bad_alloc const&) {
@@ -62,24 +62,37 @@ try {
 
 void Readers::remove(Reader* reader)
 {
-    if (reader->reading() == Reading::sections) --plain_;
     readers_.remove_if([&](Reader const& each) { return &each == reader; });
 }
 
 // Whether each reader with plain sections has shown the new time, which says all that is to be
-// known of it. One that was inside since the last wait gets the time for another section or two.
-bool Readers::all_plain_show(std::uint64_t now, Reader const* self) const
+// known of it. Of one that is idle for long that is asked for the last time: it fences when it
+// comes back, and knows of it when there has been a barrier.
+bool Readers::all_plain_show(std::uint64_t now, Reader const* self)
+{
+    constexpr unsigned kLong = 3;
+    unsigned pauses = 0;
+    bool all = true;
+    for (Reader& reader : readers_) {
+        if (&reader == self || !reader.plain_.load(std::memory_order_seq_cst)) continue;
+        bool const idle = reader.seen_.load(std::memory_order_acquire) < now - kTick;
+        reader.idle_ = idle ? reader.idle_ + 1 : 0;
+        if (reader.idle_ == kLong) {
+            reader.idle_ = 0;
+            reader.plain_.store(false, std::memory_order_seq_cst);
+        }
+        all = all && !idle && shows(reader, now, pauses);
+    }
+    return all;
+}
+
+// One that was inside since the last wait gets the time for another section or two.
+bool Readers::shows(Reader& reader, std::uint64_t now, unsigned& pauses)
 {
     constexpr unsigned kPauses = 64;
-    unsigned pauses = 0;
-    for (Reader const& reader : readers_) {
-        if (&reader == self || reader.reading() != Reading::sections) continue;
-        for (;; ++pauses) {
-            std::uint64_t const seen = reader.seen_.load(std::memory_order_acquire);
-            if (seen >= now) break;
-            if (seen < now - kTick || pauses == kPauses) return false;
-            pause_processor();
-        }
+    for (; reader.seen_.load(std::memory_order_acquire) < now; ++pauses) {
+        if (pauses == kPauses) return false;
+        pause_processor();
     }
     return true;
 }
@@ -92,8 +105,10 @@ void Readers::fence_everywhere()
     // under way leaves its processor within microseconds.
     has_membarrier().store(false);
     for (Reader& reader : readers_)
-        if (reader.reading() == Reading::sections) reader.reading_.store(Reading::fenced);
-    plain_ = 0;
+        if (reader.reading() == Reading::sections) {
+            reader.reading_.store(Reading::fenced);
+            reader.plain_.store(false);
+        }
     timespec const ample{.tv_sec = 0, .tv_nsec = 1'000'000};
     (void)::nanosleep(&ample, nullptr);
 }
@@ -103,7 +118,7 @@ void Readers::fence_everywhere()
 void Readers::wait_for_all(Reader const* self)
 {
     std::uint64_t const now = epoch_.fetch_add(kTick, std::memory_order_seq_cst) + kTick;
-    if (plain_ != 0 && !all_plain_show(now, self)) fence_everywhere();
+    if (!all_plain_show(now, self)) fence_everywhere();
     for (Reader const& reader : readers_) {
         if (&reader == self) continue;
         for (unsigned steps = 0;;) {

@@ -26,7 +26,8 @@ enum class Reading {
     // It opens and closes sections, by plain stores. A writer that finds it busy waits for its next
     // section; of one that does not show itself within about a microsecond, or has had no section
     // since the last wait, it makes sure by interrupting the processors that run the program's
-    // threads (membarrier(2), about 10 us if there are any).
+    // threads (membarrier(2), about 10 us if there are any). One that is found idle again and again
+    // fences its next sections instead, and costs writers nothing meanwhile.
     sections,
     // Sections that cost a locked instruction (about 6 ns), and writers wait for nothing else.
     fenced,
@@ -57,12 +58,13 @@ public:
         void enter()
         {
             std::uint64_t const inside = now() | kInside;
-            if (reading() == Reading::sections) [[likely]] {
-                seen_.store(inside, std::memory_order_release);
-                // The writer's membarrier makes this a fence.
-                std::atomic_signal_fence(std::memory_order_seq_cst);
+            seen_.store(inside, std::memory_order_release);
+            // A writer's membarrier makes this a fence. So the store is seen by then, or what
+            // follows sees that a plain store is not enough any more.
+            std::atomic_signal_fence(std::memory_order_seq_cst);
+            if (plain_.load(std::memory_order_acquire)) [[likely]]
                 return;
-            }
+            come_back();
             (void)seen_.exchange(inside, std::memory_order_seq_cst);
 #ifndef __x86_64__
             std::atomic_thread_fence(std::memory_order_seq_cst);
@@ -72,10 +74,22 @@ public:
     private:
         friend class Readers;
         std::uint64_t now() const { return epoch_->load(std::memory_order_acquire); }
+        // It has sections again. A writer that does not know it yet has taken away what it took
+        // before the exchange that follows.
+        void come_back()
+        {
+            constexpr unsigned kMany = 64;
+            if (reading() != Reading::sections || ++fenced_ != kMany) return;
+            fenced_ = 0;
+            plain_.store(true, std::memory_order_seq_cst);
+        }
 
         std::atomic<std::uint64_t> seen_{0};  // a time, and kInside
         std::atomic<std::uint64_t> const* epoch_ = nullptr;
         std::atomic<Reading> reading_{Reading::fenced};
+        std::atomic<bool> plain_{false};  // a plain store opens a section
+        unsigned fenced_ = 0;             // sections since it was found idle; the thread's own
+        unsigned idle_ = 0;               // waits that found it so, in a row; the writer's own
     };
 
     // ENOMEM. `sections` where the kernel has no membarrier(2) becomes `fenced`, at once or when it
@@ -97,12 +111,12 @@ private:
     static constexpr std::uint64_t kTick = 2;
 
     void wait_for_all(Reader const* self);
-    bool all_plain_show(std::uint64_t now, Reader const* self) const;
+    bool all_plain_show(std::uint64_t now, Reader const* self);
+    static bool shows(Reader& reader, std::uint64_t now, unsigned& pauses);
     void fence_everywhere();
 
     alignas(128) std::atomic<std::uint64_t> epoch_{kTick};
     alignas(128) std::list<Reader> readers_;
-    std::size_t plain_ = 0;  // of Reading::sections
 };
 
 }  // namespace pinfold::native

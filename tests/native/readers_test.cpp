@@ -45,15 +45,51 @@ Outcome after_the_loss()
     return all_fence && polling->reading() == Reading::polling ? fences : stays_plain;
 }
 
-TEST(Readers, with_sections_fence_from_when_the_barrier_is_taken_away)
+// Whether a wait needs the barrier is seen where it has been taken away: the reader is a fenced one
+// from then on.
+bool needs_the_barrier(Readers& readers, Readers::Reader const* reader)
+{
+    readers.wait(nullptr);
+    return reader->reading() == Reading::fenced;
+}
+
+Outcome after_a_rest(unsigned sections)
+{
+    Readers readers;
+    auto* const reader = readers.add(Reading::sections).value();
+    for (unsigned wait = 0; wait < 10; ++wait) readers.wait(nullptr);
+    if (reader->reading() != Reading::sections || !forbid_membarrier()) return cannot_be_tried;
+    for (unsigned section = 0; section < sections; ++section) {
+        if (needs_the_barrier(readers, reader)) return fences;
+        reader->enter();
+        reader->leave();
+    }
+    return needs_the_barrier(readers, reader) ? fences : stays_plain;
+}
+
+// What `what` says in a process of its own, where membarrier(2) is forbidden.
+template <class What>
+void expect_in_a_child(Outcome expected, What what)
 {
     pid_t const child = ::fork();
-    if (child == 0) ::_exit(after_the_loss());
+    if (child == 0) ::_exit(what());
     int status = 0;
     ASSERT_EQ(::waitpid(child, &status, 0), child);
     ASSERT_TRUE(WIFEXITED(status));
     if (WEXITSTATUS(status) == cannot_be_tried) GTEST_SKIP() << "no membarrier(2) or no filters";
-    EXPECT_EQ(WEXITSTATUS(status), fences);
+    EXPECT_EQ(WEXITSTATUS(status), expected);
+}
+
+TEST(Readers, with_sections_fence_from_when_the_barrier_is_taken_away)
+{
+    expect_in_a_child(fences, after_the_loss);
+}
+
+TEST(Readers, that_are_idle_for_long_cost_no_barrier_until_they_are_busy_again)
+{
+    expect_in_a_child(stays_plain, [] { return after_a_rest(0); });
+    expect_in_a_child(stays_plain, [] { return after_a_rest(63); });
+    expect_in_a_child(fences, [] { return after_a_rest(200); });
 }
 
 }  // namespace
