@@ -76,8 +76,17 @@ struct pinfold_engine {
     long (*sigaction)(int signal, struct sigaction const* action, struct sigaction* old);
     /* The thread has just changed its alternate stack. */
     void (*alternate_changed)(void);
-    /* Takes out of a mask that is about to be blocked what the engine must always receive. */
-    void (*unblockable)(sigset_t* set);
+    /* pthread_sigmask(3) as a whole: what the engine must always receive is blocked for the program
+     * and not for the kernel. */
+    long (*mask)(int how, sigset_t const* set, sigset_t* old);
+    /* The same for a mask that the kernel or the C library is about to install: takes those out of
+     * `set`, and they are the program's blocked ones from now on. `former`: what restore_mask()
+     * gives back. 1: a signal that had waited has just been delivered. */
+    int (*swap_mask)(sigset_t* set, unsigned* former);
+    void (*restore_mask)(unsigned blocked);
+    /* A signal of `wanted` that somebody sent and that the program blocks. 1: it is taken. */
+    int (*take_kept)(sigset_t const* wanted, siginfo_t* info);
+    void (*add_kept)(sigset_t* pending);
 };
 
 /* The engine's only export. NULL: it could not start, and the reason is in the run's log. */

@@ -17,6 +17,7 @@
 
 #include "base/unique_fd.hpp"
 #include "host/guarded_copy.hpp"
+#include "preload/blocked_faults.hpp"
 #include "preload/own_stack.hpp"
 #include "preload/resume.hpp"
 
@@ -80,12 +81,22 @@ void set_default(int signal)
     (void)::sigaction(signal, &action, nullptr);
 }
 
+// With SIGSEGV and SIGBUS blocked as the kernel would; it does the same with all others.
 void call(struct sigaction const& action, int signal, siginfo_t* info, void* context)
 {
+    auto& mask = static_cast<ucontext_t*>(context)->uc_sigmask;
+    bool const blocks_itself = (action.sa_flags & static_cast<int>(SA_NODEFER)) == 0;
+    blocked_faults::add(mask, blocked_faults::now());
+    blocked_faults::become(blocked_faults::now() | blocked_faults::in(action.sa_mask) |
+                           (blocks_itself ? blocked_faults::bit(signal) : 0));
     if ((action.sa_flags & SA_SIGINFO) != 0)
         action.sa_sigaction(signal, info, context);
     else
         action.sa_handler(signal);
+    // What the handler has left there is what the kernel goes back to.
+    auto const blocked = blocked_faults::in(mask);
+    blocked_faults::remove(mask);
+    blocked_faults::become(blocked);
 }
 
 void queue_again(int signal, siginfo_t* info)
@@ -100,7 +111,14 @@ void pass_on(int signal, siginfo_t* info, void* raw_context)
 {
     auto const action = client_actions[static_cast<std::size_t>(signal)].load();
     bool const sent = info->si_code <= 0;  // by kill() or its like: returning does not repeat it
-    if (!has_handler(action)) {
+    bool const blocked = (blocked_faults::now() & blocked_faults::bit(signal)) != 0;
+    if (sent && (blocked || depth > 0)) {
+        blocked_faults::keep(*info);
+        deferred |= depth > 0 ? bit(signal) : 0;
+        return;
+    }
+    // A fault waits for nobody: the kernel makes a blocked one the process's end.
+    if (blocked || !has_handler(action)) {
         if (sent && action.sa_handler == SIG_IGN) return;
         set_default(signal);
         if (sent) queue_again(signal, info);
@@ -110,7 +128,8 @@ void pass_on(int signal, siginfo_t* info, void* raw_context)
         client_actions[static_cast<std::size_t>(signal)].store({});
     sigset_t mask = static_cast<ucontext_t*>(raw_context)->uc_sigmask;
     (void)sigorset(&mask, &mask, &action.sa_mask);
-    Signals::remove_ours(mask);
+    if ((action.sa_flags & static_cast<int>(SA_NODEFER)) == 0) (void)::sigaddset(&mask, signal);
+    blocked_faults::remove(mask);
     (void)::sigprocmask(SIG_SETMASK, &mask, nullptr);
     call(action, signal, info, raw_context);
 }
@@ -119,7 +138,8 @@ void pass_on(int signal, siginfo_t* info, void* raw_context)
 void pass_on_instead(siginfo_t info, void* raw_context)
 {
     int const signal = info.si_signo;
-    if (has_handler(client_actions[static_cast<std::size_t>(signal)].load()))
+    bool const blocked = (blocked_faults::now() & blocked_faults::bit(signal)) != 0;
+    if (!blocked && has_handler(client_actions[static_cast<std::size_t>(signal)].load()))
         return pass_on(signal, &info, raw_context);
     // Going back would trap again, and not end the client.
     set_default(signal);
@@ -198,7 +218,7 @@ int install(int signal, struct sigaction const& client)
         action.sa_sigaction = on_signal;
         // RESETHAND is ours to do: a deferred signal is delivered twice.
         action.sa_flags = (client.sa_flags | SA_SIGINFO) & ~static_cast<int>(SA_RESETHAND);
-        Signals::remove_ours(action.sa_mask);
+        blocked_faults::remove(action.sa_mask);
     }
     return ::sigaction(signal, &action, nullptr);
 }
@@ -209,7 +229,9 @@ std::atomic<int> unblocked{0};
 
 void unblock_here(int, siginfo_t*, void* raw_context)
 {
-    Signals::remove_ours(static_cast<ucontext_t*>(raw_context)->uc_sigmask);
+    auto& mask = static_cast<ucontext_t*>(raw_context)->uc_sigmask;
+    blocked_faults::become(blocked_faults::in(mask));
+    blocked_faults::remove(mask);
     unblocked.fetch_add(1, std::memory_order_release);
 }
 
@@ -306,7 +328,10 @@ void Signals::start(FaultHandler handler)
     (void)::sigemptyset(&faults);
     (void)::sigaddset(&faults, SIGSEGV);
     (void)::sigaddset(&faults, SIGBUS);
-    (void)::pthread_sigmask(SIG_UNBLOCK, &faults, nullptr);
+    sigset_t before;
+    (void)::pthread_sigmask(SIG_UNBLOCK, &faults, &before);
+    (void)blocked_faults::become(blocked_faults::in(before));
+    (void)::pthread_atfork(nullptr, nullptr, blocked_faults::forget);
     unblock_everywhere();
 }
 
@@ -316,7 +341,7 @@ long Signals::action(int signal, struct sigaction const* act, struct sigaction* 
     sigset_t all;
     sigset_t before;
     (void)::sigfillset(&all);
-    remove_ours(all);
+    blocked_faults::remove(all);
     (void)::pthread_sigmask(SIG_BLOCK, &all, &before);
     auto& client = client_actions[static_cast<std::size_t>(signal)];
     auto const previous = client.load();
@@ -334,10 +359,25 @@ long Signals::action(int signal, struct sigaction const* act, struct sigaction* 
     return result;
 }
 
-void Signals::remove_ours(sigset_t& mask)
+long Signals::mask(int how, sigset_t const* set, sigset_t* old)
 {
-    (void)::sigdelset(&mask, SIGSEGV);
-    (void)::sigdelset(&mask, SIGBUS);
+    auto const before = blocked_faults::now();
+    sigset_t others;
+    (void)::sigemptyset(&others);
+    blocked_faults::Bits named = 0;
+    if (set != nullptr) {
+        others = *set;
+        named = blocked_faults::in(*set);
+        blocked_faults::remove(others);
+    }
+    int const error = ::pthread_sigmask(how, set != nullptr ? &others : nullptr, old);
+    if (error != 0) return -error;
+    if (old != nullptr) blocked_faults::add(*old, before);
+    if (set == nullptr) return 0;
+    (void)blocked_faults::become(how == SIG_BLOCK     ? before | named
+                                 : how == SIG_UNBLOCK ? before & ~named
+                                                      : named);
+    return 0;
 }
 
 Inside::Inside() { ++depth; }
@@ -351,6 +391,7 @@ Inside::~Inside()
         if ((deferred & bit(signal)) != 0) (void)::sigaddset(&waiting, signal);
     deferred = 0;
     (void)::pthread_sigmask(SIG_UNBLOCK, &waiting, nullptr);
+    if (blocked_faults::in(waiting) != 0) (void)blocked_faults::deliver();
 }
 
 }  // namespace pinfold::preload

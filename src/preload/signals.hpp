@@ -49,8 +49,8 @@ public:
     // sigaction(2) as the client sees it: 0 or a negative errno.
     static long action(int signal, struct sigaction const* act, struct sigaction* old);
 
-    // Takes SIGSEGV and SIGBUS out of a mask: a blocked fault is death.
-    static void remove_ours(sigset_t& mask);
+    // pthread_sigmask(3) as the client sees it: 0 or a negative errno.
+    static long mask(int how, sigset_t const* set, sigset_t* old);
 };
 
 // While one of these lives, this thread is inside the engine.

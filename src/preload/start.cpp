@@ -8,6 +8,7 @@
 
 #include "base/read_section.hpp"
 #include "preload/abi.h"
+#include "preload/blocked_faults.hpp"
 #include "preload/engine.hpp"
 #include "preload/fd_table.hpp"
 #include "preload/log.hpp"
@@ -17,6 +18,7 @@
 namespace {
 
 using pinfold::Vaddr;
+namespace blocked_faults = pinfold::preload::blocked_faults;
 using pinfold::preload::Engine;
 using pinfold::preload::FdTable;
 using pinfold::preload::Inside;
@@ -130,7 +132,20 @@ constexpr pinfold_engine kFunctions{
     .sigaction = [](int signal, struct sigaction const* action,
                     struct sigaction* old) { return Signals::action(signal, action, old); },
     .alternate_changed = [] { pinfold::preload::own_stack::forget_alternate(); },
-    .unblockable = [](sigset_t* set) { Signals::remove_ours(*set); },
+    .mask = [](int how, sigset_t const* set,
+               sigset_t* old) { return Signals::mask(how, set, old); },
+    .swap_mask =
+        [](sigset_t* set, unsigned* former) {
+            auto const named = blocked_faults::in(*set);
+            blocked_faults::remove(*set);
+            if (former != nullptr) *former = blocked_faults::now();
+            return blocked_faults::become(named) ? 1 : 0;
+        },
+    .restore_mask = [](unsigned blocked) { (void)blocked_faults::become(blocked); },
+    .take_kept = [](sigset_t const* wanted, siginfo_t* info) -> int {
+        return blocked_faults::take(blocked_faults::in(*wanted), *info) ? 1 : 0;
+    },
+    .add_kept = [](sigset_t* pending) { blocked_faults::add(*pending, blocked_faults::kept()); },
 };
 
 }  // namespace

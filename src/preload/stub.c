@@ -199,6 +199,11 @@ static long finish(long result)
     return -1;
 }
 
+struct pinfold_engine const* pinfold_engine(void)
+{
+    return UNLIKELY(engine != NULL) && !borrowed() ? engine : NULL;
+}
+
 struct pinfold_engine const* pinfold_engine_of(int fd) { return ours(fd) ? engine : NULL; }
 
 /* ---- calls on descriptors of ours ---- */
@@ -879,10 +884,9 @@ int sighold(int number)
 static int set_mask(int (*change)(int, sigset_t const*, sigset_t*), int how, sigset_t const* set,
                     sigset_t* old)
 {
-    if (LIKELY(engine == NULL) || set == NULL || how == SIG_UNBLOCK) return change(how, set, old);
-    sigset_t kept = *set;
-    engine->unblockable(&kept);
-    return change(how, &kept, old);
+    if (LIKELY(engine == NULL) || borrowed()) return change(how, set, old);
+    long const result = engine->mask(how, set, old);
+    return change == next.pthread_sigmask ? (int)-result : (int)finish(result);
 }
 
 int sigprocmask(int how, sigset_t const* set, sigset_t* old)
@@ -948,5 +952,8 @@ long pinfold_syscall(long number, long a, long b, long c, long d, long e, long f
     }
     long result = 0;
     if (pinfold_file_call(number, (long[]){a, b, c, d, e, f}, &result)) return result;
-    return own_syscall(number, a, b, c, d, e, f);
+    result = own_syscall(number, a, b, c, d, e, f);
+    if (number == SYS_rt_sigprocmask && result == 0)
+        pinfold_mask_changed((int)a, (void*)b, (void*)c);
+    return result;
 }

@@ -5,12 +5,19 @@
 #include <dlfcn.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 /* `next`: the C library's function of that name, or that of the next preloaded library. */
 #define PINFOLD_NEXT(name)                \
     static __typeof__(name)* next = NULL; \
     if (__builtin_expect(next == NULL, 0)) *(void**)&next = dlsym(RTLD_NEXT, #name)
+
+/* NULL: there is none yet, or this is a child of vfork(2), which must leave no mark in it. */
+struct pinfold_engine const* pinfold_engine(void);
+
+/* rt_sigprocmask(2) has just been done by its number. */
+void pinfold_mask_changed(int how, uint64_t const* set, uint64_t* old);
 
 /* NULL: `fd` is not ours. */
 struct pinfold_engine const* pinfold_engine_of(int fd);

@@ -86,6 +86,13 @@ TEST_P(Client, handlers_masks_and_stacks_are_the_programs_own)
     EXPECT_EQ(ran.status, 0) << ran.out << ran.err;
 }
 
+TEST_P(Client, masks_block_faults_for_the_program_and_never_its_registers)
+{
+    bring(std::filesystem::path{PINFOLD_CLIENT_DIR} / "masks_client");
+    auto const ran = run_pinfold("", "./masks_client");
+    EXPECT_EQ(ran.status, 0) << ran.out << ran.err;
+}
+
 TEST_P(Client, devices_work_on_a_stack_of_their_own_however_small_the_programs_is)
 {
     bring(std::filesystem::path{PINFOLD_CLIENT_DIR} / "stack_client");

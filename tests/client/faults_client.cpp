@@ -58,7 +58,11 @@ void handlers_of_every_kind(Edu const& edu)
     CHECK(::sigset(SIGUSR1, SIG_HOLD) == SIG_DFL);
     CHECK(::sigset(SIGUSR1, SIG_HOLD) == SIG_HOLD);
     CHECK(::sigset(SIGUSR1, SIG_DFL) == SIG_HOLD);
+    // A register answers with the fault blocked, too.
     CHECK(::sighold(SIGSEGV) == 0);
+    edu.registers[1] = 3;
+    CHECK(edu.registers[1] == ~3U);
+    CHECK(::sigrelse(SIGSEGV) == 0);
 #pragma GCC diagnostic pop
     CHECK(own_fault_is_seen(edu));
     struct sigaction action{};

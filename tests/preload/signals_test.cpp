@@ -214,6 +214,53 @@ TEST(Signals, a_one_shot_handler_runs_once_also_when_deferred)
     EXPECT_TRUE(WIFSIGNALED(status) && WTERMSIG(status) == SIGUSR1);
 }
 
+TEST(Signals, a_SIGSEGV_that_somebody_sent_is_deferred_while_its_thread_is_inside_the_engine)
+{
+    EXPECT_IN_CHILD({
+        start();
+        (void)act(SIGSEGV, [](int) { seen = seen + 1; });
+        bool deferred = false;
+        {
+            Inside const inside;
+            (void)::raise(SIGSEGV);
+            deferred = seen == 0;
+        }
+        return deferred && seen == 1;
+    });
+}
+
+TEST(Signals, a_blocked_fault_is_blocked_for_the_client_and_not_for_the_kernel)
+{
+    EXPECT_IN_CHILD({
+        start();
+        (void)act(SIGSEGV, [](int) { seen = seen + 1; });
+        sigset_t all;
+        sigset_t old;
+        (void)::sigfillset(&all);
+        if (Signals::mask(SIG_SETMASK, &all, nullptr) != 0) return false;
+        window[5] = 1;
+        (void)::raise(SIGSEGV);
+        if (seen != 0 || Signals::mask(SIG_UNBLOCK, &all, &old) != 0) return false;
+        return seen == 1 && sigismember(&old, SIGSEGV) == 1 && sigismember(&old, SIGBUS) == 1 &&
+               Signals::mask(SIG_BLOCK, nullptr, &old) == 0 && sigismember(&old, SIGSEGV) == 0 &&
+               Signals::mask(99, &all, nullptr) == -EINVAL;
+    });
+}
+
+TEST(Signals, a_refused_access_with_SIGBUS_blocked_is_the_end)
+{
+    int const status = in_child([] {
+        start();
+        (void)act(SIGBUS, [](int) { ::_exit(0); });
+        sigset_t all;
+        (void)::sigfillset(&all);
+        (void)Signals::mask(SIG_SETMASK, &all, nullptr);
+        closed_window[7] = 1;
+        return true;
+    });
+    EXPECT_TRUE(WIFSIGNALED(status) && WTERMSIG(status) == SIGBUS);
+}
+
 TEST(Signals, sigaction_answers_as_the_kernel_does)
 {
     EXPECT_IN_CHILD({
