@@ -301,48 +301,6 @@ private:
     std::array<std::uint64_t, 64> sizes_{};
 };
 
-template <class S>
-inline Mapping BasicIndex<S>::mapping_of(Record const& record)
-{
-    return {{Iova{record.start.load(std::memory_order_acquire)},
-             Iova{record.last.load(std::memory_order_acquire)}},
-            Entry{record.entry.load(std::memory_order_acquire)}};
-}
-
-// `raw` is any address of what `entry` translates.
-template <class S>
-inline auto BasicIndex<S>::held_of(Entry entry, Id id, std::uint64_t raw) const -> Held
-{
-    if (!entry.own()) return {mapping_of(record(id)), id, false};
-    IovaRange const page{Iova{raw & ~low_mask<0>()}, Iova{raw | low_mask<0>()}};
-    return {{page, entry.not_own()}, id, true};
-}
-
-template <class S>
-inline auto BasicIndex<S>::held_at(Iova iova) const -> std::optional<Held>
-{
-    Place const place = look<true>(iova, AsPlace{});
-    if (place.entry.empty()) return std::nullopt;
-    return held_of(place.entry, place.id, iova.raw());
-}
-
-template <class S>
-inline auto BasicIndex<S>::tag(Held const& held) const -> Tag
-{
-    if (held.own) return {0, held.id};
-    auto const& tag = record(held.id).tag;
-    return {tag[0].load(std::memory_order_relaxed), tag[1].load(std::memory_order_relaxed)};
-}
-
-// A cut gives the slots new ids first and shortens the record then: who had the old id looks again.
-template <class S>
-inline std::optional<Mapping> BasicIndex<S>::find(Iova iova) const
-{
-    while (auto const held = held_at(iova))
-        if (held->mapping.iova.contains(iova)) return held->mapping;
-    return std::nullopt;
-}
-
 using Index = BasicIndex<FullShape>;
 
 }  // namespace pinfold::native

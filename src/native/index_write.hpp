@@ -28,6 +28,14 @@ inline void by_slot(std::uint64_t first, std::uint64_t last, Part part, Whole wh
     if (slot < end) whole(slot, end);
 }
 
+// The lowest window's root is never let go and never becomes a leaf, so that readers can begin
+// there.
+template <unsigned kLevel>
+constexpr bool is_lowest_window(std::size_t slot)
+{
+    return kLevel == 3 && slot == 0;
+}
+
 template <class S>
 Result<std::unique_ptr<BasicIndex<S>>> BasicIndex<S>::create(unsigned width, Memory& memory)
 {
@@ -292,4 +300,6 @@ auto BasicIndex<S>::take_table() -> TableAt<kLevel>*
 
 #include "native/index_cut.hpp"
 #include "native/index_pages.hpp"
+#include "native/index_remove.hpp"
+#include "native/index_search.hpp"
 #include "native/index_slots.hpp"
