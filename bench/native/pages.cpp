@@ -1,6 +1,6 @@
 // G7: single pages, none beside another, one call for each: into nothing and back to nothing.
-#include <numeric>
-
+#include "iommu/domain.hpp"
+#include "iommu/iommu.hpp"
 #include "measure.hpp"
 
 namespace pinfold::bench {
@@ -39,6 +39,29 @@ public:
 
 private:
     std::unique_ptr<native::Index> index_ = native::Index::create().value();
+};
+
+// The same behind iommu/'s interface of all domains: alignment, a lock, a gather for the IOTLBs.
+class WholeDomain {
+public:
+    bool map(std::uint64_t iova, std::uint64_t address, std::uint64_t size)
+    {
+        return domain_->map(Iova{iova}, Paddr{address}, size, Prot::read_write).has_value();
+    }
+    bool unmap(std::uint64_t iova, std::uint64_t size)
+    {
+        return domain_->unmap(Iova{iova}, size, gather_) == size;
+    }
+    void release() { domain_->sync(gather_); }
+
+private:
+    std::unique_ptr<iommu::Iommu> unit_ = iommu::Iommu::create({.model = iommu::Model::native,
+                                                                .page_sizes = PageSizes{~0xfffULL},
+                                                                .address_width = 48,
+                                                                .reserved = {}})
+                                              .value();
+    std::unique_ptr<iommu::Domain> domain_ = unit_->create_domain().value();
+    iommu::Gather gather_;
 };
 
 // What it takes to map is an iteration's time, and what it takes to unmap a counter.
@@ -83,6 +106,7 @@ void add_container(std::string const& name)
 void add_pages()
 {
     add_container<BareIndex>("the index");
+    add_container<WholeDomain>("a domain");
     add_container<Native>("native");
     add_container<AbslBtree>("btree_map");
     add_container<StdMap>("std::map");
@@ -91,15 +115,18 @@ void add_pages()
 std::vector<Goal> page_goals()
 {
     std::vector<Goal> all;
-    for (std::string const what : {"the index", "native"})
+    std::pair<char const*, char const*> const whats[] = {{"the index", "index alone: "},
+                                                         {"a domain", "a domain of it: "},
+                                                         {"native", "call of a DmaMap: "}};
+    for (auto const& [what, whose] : whats)
         for (auto const& [order, how] : kOrders)
             for (std::string const verb : {"map", "unmap"}) {
                 std::string const counter = verb == "map" ? "" : ".unmap";
                 std::string const end = std::string{", "} + how + counter;
-                bool const bare = what == "the index";
+                bool const bare = what == whats[0].first;
                 double const goal = bare && order == Order::ascending ? 5 : 0;
-                std::string const whose = bare ? "index alone: " : "the whole call: ";
-                all.push_back({"G7", whose + verb + " 4K, " + how, "pages of " + what + end, goal,
+                all.push_back({"G7", whose + verb + " 4K, " + how,
+                               std::string{"pages of "} + what + end, goal,
                                "pages of btree_map" + end});
             }
     return all;

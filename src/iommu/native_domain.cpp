@@ -1,6 +1,7 @@
 #include "iommu/native_domain.hpp"
 
 #include <bit>
+#include <mutex>
 #include <utility>
 
 #include "base/read_section.hpp"

@@ -3,10 +3,10 @@
 #pragma once
 
 #include <memory>
-#include <mutex>
 
 #include "iommu/domain.hpp"
 #include "native/index.hpp"
+#include "native/spin_lock.hpp"
 
 namespace pinfold::iommu {
 
@@ -41,7 +41,7 @@ private:
 
     IovaRange aperture_;
     PageSizes page_sizes_;
-    mutable std::mutex mutex_;  // of who changes the index, and of the counts
+    mutable native::SpinLock mutex_;  // of who changes the index, and of the counts
     std::unique_ptr<native::Index> index_;
 };
 
