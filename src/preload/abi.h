@@ -70,8 +70,8 @@ struct pinfold_engine {
     /* `fd` was just opened as a process's status file: what it says of locked memory becomes what
      * Linux would say. */
     void (*status)(int fd);
-    /* 1: the range holds a BAR, whose protection is not the client's to change. */
-    long (*guards)(void* address, size_t size);
+    /* mprotect(2) as a whole: the protection of a BAR is not the client's to change. */
+    long (*mprotect)(void* address, size_t size, int prot);
 
     long (*sigaction)(int signal, struct sigaction const* action, struct sigaction* old);
     /* The thread has just changed its alternate stack. */

@@ -264,12 +264,20 @@ Signals::Verdict Engine::carry_out_mmio(siginfo_t const& info, ucontext_t& conte
     return Verdict::becomes(fault.signal, fault.code, host::raw::pointer(fault.address.raw()));
 }
 
-bool Engine::guards(void* address, std::size_t size) const
+long Engine::mprotect(void* address, std::size_t size, int prot) const
 {
-    if (bars_.empty()) return false;
+    auto const protect = [prot](void* at, std::size_t bytes) -> long {
+        return ::mprotect(at, bytes, prot) == 0 ? 0 : -errno;
+    };
+    auto const range = bars_.empty() ? std::nullopt : pages_of(address, size);
+    if (!range || !bars_.overlaps(*range)) return protect(address, size);
     Inside const inside;
-    auto const range = pages_of(address, size);
-    return range && bars_.overlaps(*range);
+    for (auto const& part : bars_.parts(*range)) {
+        if (part.place) continue;
+        long const result = protect(host::raw::pointer(part.range.start.raw()), part.range.size());
+        if (result != 0) return result;
+    }
+    return 0;
 }
 
 // ---- the client's memory changes ----

@@ -59,7 +59,7 @@ public:
                 void* new_address);
     long locking(void const* address, std::size_t size, bool mapping);
     void status(int fd);
-    bool guards(void* address, std::size_t size) const;
+    long mprotect(void* address, std::size_t size, int prot) const;
 
     // A fault at `address`: an access to a BAR is carried out, or refused where it is not decoded.
     Signals::Verdict carry_out_mmio(siginfo_t const& info, ucontext_t& context);

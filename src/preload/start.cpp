@@ -126,9 +126,10 @@ constexpr pinfold_engine kFunctions{
             return engine().locking(address, size, how == PINFOLD_MAP_LOCKED);
         },
     .status = [](int fd) { guarded([fd] { return engine().status(fd), 0L; }); },
-    .guards = [](void* address, size_t size) -> long {
-        return engine().guards(address, size) ? 1 : 0;
-    },
+    .mprotect =
+        [](void* address, size_t size, int prot) {
+            return guarded([=] { return engine().mprotect(address, size, prot); });
+        },
     .sigaction = [](int signal, struct sigaction const* action,
                     struct sigaction* old) { return Signals::action(signal, action, old); },
     .alternate_changed = [] { pinfold::preload::own_stack::forget_alternate(); },

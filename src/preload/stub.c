@@ -427,7 +427,7 @@ int madvise(void* address, size_t size, int advice)
 int mprotect(void* address, size_t size, int prot)
 {
     READY();
-    if (UNLIKELY(engine != NULL) && engine->guards(address, size) != 0) return 0;
+    if (UNLIKELY(engine != NULL)) return (int)finish(engine->mprotect(address, size, prot));
     return next.mprotect(address, size, prot);
 }
 

@@ -202,6 +202,7 @@ void mapping_bars()
     Edu edu;
     constexpr std::uint64_t kBar = 1 << 20;
     auto const offset = edu.bar_offset();
+    int const zero = must(::open("/dev/zero", O_RDONLY), "/dev/zero");
     CHECK_FAILS(EINVAL, reinterpret_cast<long>(
                             ::mmap(nullptr, kPage, PROT_READ, MAP_PRIVATE, edu.device, offset)));
     CHECK_FAILS(EINVAL, reinterpret_cast<long>(::mmap(nullptr, kPage, PROT_READ, MAP_SHARED,
@@ -228,7 +229,21 @@ void mapping_bars()
     static_cast<std::uint32_t volatile*>(moved)[1] = 3;
     CHECK(edu.registers[1] == ~3U);
     CHECK(::munmap(moved, kPage) == 0);
+    // What lies beside a BAR changes, also where one call names both.
+    auto* const beside = memory(3 * kPage);
+    CHECK(::mmap(beside + kPage, kPage, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, edu.device,
+                 offset) == beside + kPage);
+    CHECK(::mprotect(beside, 3 * kPage, PROT_READ) == 0);
+    CHECK_FAILS(EFAULT, ::read(zero, beside, 1));
+    CHECK_FAILS(EFAULT, ::read(zero, beside + 2 * kPage, 1));
+    CHECK(::mprotect(beside, 3 * kPage, PROT_READ | PROT_WRITE) == 0);
+    CHECK(::read(zero, beside, 1) == 1 && ::read(zero, beside + 2 * kPage, 1) == 1);
+    CHECK(::munmap(beside + 2 * kPage, kPage) == 0);
+    CHECK_FAILS(ENOMEM, ::mprotect(beside, 3 * kPage, PROT_READ));
+    CHECK_FAILS(EINVAL, ::mprotect(beside + 1, kPage, PROT_READ));
+    CHECK(::munmap(beside, 3 * kPage) == 0);
     CHECK(::munmap(place + 2 * kPage, kBar - 2 * kPage) == 0);
+    (void)::close(zero);
     // A mapping keeps the device open after its descriptors are closed, as a kernel's would.
     auto* const last = static_cast<std::uint32_t volatile*>(
         ::mmap(nullptr, kPage, PROT_READ | PROT_WRITE, MAP_SHARED, edu.device, offset));
