@@ -120,6 +120,29 @@ TEST_F(ReachedPagesTest, a_page_that_is_moved_aside_is_followed)
     EXPECT_EQ(load(0x10000), 6);
 }
 
+// Whoever unmaps invalidates the IOTLB as well. Here nobody does: the last pin alone must be
+// enough.
+TEST_F(ReachedPagesTest, a_page_that_nobody_pins_any_more_is_not_reached)
+{
+    TestMapping const mapping{1};
+    around_.map(0x10000, mapping);
+    Paddr const paddr = around_.domain().iova_to_phys(Iova{0x10000}).value();
+    Paddr again;
+    around_.memory()
+        .pin(around_.process(), mapping.vaddr(0), host::Intent::write, {&again, 1})
+        .value();
+    ASSERT_EQ(again, paddr);
+    reach(0x10000);
+    around_.memory().unpin(paddr, 1);
+    EXPECT_TRUE(store(0x10000, 1)) << "one of two pins is left";
+    reach(0x10000);
+    around_.memory().unpin(paddr, 1);
+    EXPECT_EQ(load(0x10000), -1);
+    EXPECT_FALSE(store(0x10000, 2));
+    EXPECT_EQ(around_.faults().back().reason, FaultReason::no_memory);
+    EXPECT_EQ(mapping.page(0)[0], std::byte{1});
+}
+
 TEST_F(ReachedPagesTest, each_write_after_a_harvest_is_noted_again)
 {
     TestMapping const mapping{1};
