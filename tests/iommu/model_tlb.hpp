@@ -162,8 +162,9 @@ private:
         Path path;
         std::uint64_t page = root;
         for (unsigned height = levels; height > 0; --height) {
-            unsigned const lg2 = Reader::kPageLg2 + Reader::kIndexLg2 * (height - 1);
-            std::uint64_t const slot = (iova >> lg2) % (std::uint64_t{1} << Reader::kIndexLg2);
+            unsigned const lg2 = Reader::span_lg2(height);
+            std::uint64_t const slot =
+                (iova >> lg2) % (std::uint64_t{1} << Reader::slots_lg2(height));
             std::uint64_t const word = reinterpret_cast<std::uint64_t const*>(page)[slot];
             RawWord const raw = Reader::read(word, height, std::uint64_t{1} << lg2);
             if (raw.kind == RawWord::Kind::empty) return path;
