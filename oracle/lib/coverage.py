@@ -9,6 +9,7 @@ from . import cells, compile, frames, say
 
 _LINE = re.compile(r"^\[([^\]]*)\] (?:([A-Za-z_0-9]+)\(.*\)[^=]*= (-?\w+))?")
 _RULE = re.compile(r"\*\*([A-Z]-\d+)\*\*( †)?")
+_SECTION = re.compile(r"^### (\d+\.\d+) ", re.M)  # its numbered list can be cited
 _PAGES = [compile.ORACLE.parent / "docs" / name for name in ("type1.md", "vfio-pci.md")]
 REACHABLE = compile.PROBES / "reachable"
 
@@ -48,16 +49,17 @@ def _documented_rules() -> set[str]:
     return found
 
 
+def _never() -> set[str]:
+    return {words[1] for words in _lines() if words[0] == "never"}
+
+
 def expected(cell: cells.Cell) -> list[tuple[str, str]]:
     """What must be seen in this cell: (call, errno) pairs, and ("rule", number)."""
     wanted = []
-    never = set()
     for words in _lines():
-        if words[0] == "never":
-            never.add(words[1])
-        elif any(fnmatch.fnmatch(cell.name, pattern) for pattern in words[2:] or ["*"]):
+        if words[0] != "never" and any(fnmatch.fnmatch(cell.name, pattern) for pattern in words[2:] or ["*"]):
             wanted.append((words[0], words[1]))
-    return wanted + [("rule", rule) for rule in sorted(_documented_rules() - never)]
+    return wanted + [("rule", rule) for rule in sorted(_documented_rules() - _never())]
 
 
 def missing(cell: cells.Cell, coverage: Coverage) -> list[str]:
@@ -66,3 +68,11 @@ def missing(cell: cells.Cell, coverage: Coverage) -> list[str]:
         return value in coverage.rules if what == "rule" else (what, value) in coverage.pairs
 
     return [f"{what} {value}" for what, value in expected(cell) if not seen(what, value)]
+
+
+def mistaken(coverage: Coverage) -> list[str]:
+    """What probes cite and no document has, and what they have shown although it is said that nobody can."""
+    pages = [page.read_text() for page in _PAGES]
+    known = {rule for page in pages for rule, _ in _RULE.findall(page)} | {section for page in pages for section in _SECTION.findall(page)}
+    return ([f"{rule} is no rule" for rule in sorted(coverage.rules - known)]
+            + [f"{rule} can be seen after all" for rule in sorted(coverage.rules & _never())])

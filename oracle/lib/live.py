@@ -80,6 +80,7 @@ def check_coverage(cell: cells.Cell, real: list[frames.Outcome], tally: compare.
     if lacking:
         print("  the kernel did not show: " + ", ".join(lacking))
         tally.troubles.append(f"{cell.name}: {len(lacking)} reachable pairs or rules were not hit")
+    tally.troubles += [f"{cell.name}: {mistake}" for mistake in coverage.mistaken(seen)]
 
 
 def run(cell: cells.Cell, planned: Plan, tally: compare.Tally, whole: bool) -> None:

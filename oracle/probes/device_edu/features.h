@@ -80,6 +80,26 @@ static long power(unsigned feature, int event)
                  feature);
 }
 
+static bool power_file_says(char const* name, char const* word)
+{
+    char path[128];
+    char text[16] = "";
+    snprintf(path, sizeof path, "/sys/bus/pci/devices/%s/power/%s", kFirst, name);
+    int const fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) return false;
+    (void)!read(fd, text, sizeof text - 1);
+    close(fd);
+    return strcmp(text, word) == 0;
+}
+
+/* A kernel suspends a device when it comes to it. Where none does, nothing is waited for. */
+static void wait_until_suspended(void)
+{
+    if (!power_file_says("control", "auto\n")) return;
+    for (int i = 0; i < 1000 && !power_file_says("runtime_status", "suspended\n"); ++i)
+        usleep(10000);
+}
+
 static void low_power(int event)
 {
     heading("low power");
@@ -97,7 +117,7 @@ static void low_power(int event)
     note("V-22", "a load ends by signal %d", faults(base));
     fired("V-22", event);
     power(4, event);
-    usleep(300000);
+    wait_until_suspended();
     fired("V-22", event);
     note("V-22", "command %x", config(4, 2));
     fired("V-22", event);

@@ -8,13 +8,13 @@ static void info(void)
     heading("GET_INFO");
     for (uint32_t argsz = 0; argsz <= 32; ++argsz) {
         struct room room = room_of(argsz);
-        check("12.2", ioctl(device, VFIO_DEVICE_GET_INFO, &room), "DEVICE_GET_INFO(argsz %u)",
+        check("V-2", ioctl(device, VFIO_DEVICE_GET_INFO, &room), "DEVICE_GET_INFO(argsz %u)",
               argsz);
         printf("     ");
         print_bytes(&room, 32);
     }
-    check("12.2", ioctl(device, VFIO_DEVICE_GET_INFO, NULL), "DEVICE_GET_INFO(NULL)");
-    check("12.2", ioctl(device, VFIO_DEVICE_GET_INFO, before_the_edge(12)),
+    check("V-2", ioctl(device, VFIO_DEVICE_GET_INFO, NULL), "DEVICE_GET_INFO(NULL)");
+    check("V-2", ioctl(device, VFIO_DEVICE_GET_INFO, before_the_edge(12)),
           "DEVICE_GET_INFO(12 bytes)");
 }
 
