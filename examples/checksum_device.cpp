@@ -25,7 +25,7 @@ using namespace pinfold::device;
 
 class Checksum final : public Device {
 public:
-    // What `pinfold run --help` would say of it, and the keys that --device takes.
+    // What `pinfold devices ./checksum_device.so` says of it, and the keys that --device takes.
     static constexpr char const* kName = "checksum";
     static constexpr char const* kSummary = "sums up bytes of memory";
     static std::vector<Option> options()

@@ -11,7 +11,7 @@ std::string_view main_help()
 Usage:
   pinfold run [OPTION]... -- PROGRAM [ARGUMENT]...
   pinfold machines [NAME]
-  pinfold devices
+  pinfold devices [NAME]
   pinfold --help | --version
 
 Runs unmodified VFIO programs on a machine with no IOMMU and no PCI device: the
@@ -21,7 +21,7 @@ program's own process. No root, no kernel module.
 Commands:
   run        run a program on an emulated machine
   machines   list the machines there are, or print one as a file to change
-  devices    list the device models and their settings
+  devices    list the device models and their settings, or those of one
 
 Each command has its own --help.
 
@@ -145,10 +145,11 @@ std::string_view devices_help()
     return R"(pinfold devices - the device models
 
 Usage:
-  pinfold devices
+  pinfold devices [NAME]
 
 Lists each model with its settings, as "pinfold run --device" and the [[device]]
-tables of a machine file take them.
+tables of a machine file take them. NAME is one of them, or the path of a shared
+object with a model of your own, such as ./checksum.so.
 
 Example:
   pinfold run --device edu,bdf=0000:00:04.0 \

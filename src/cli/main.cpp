@@ -38,7 +38,12 @@ int act(cli::ListMachines const& options)
     return text ? print(*text) : refuse(text.error());
 }
 
-int act(cli::ListDevices const&) { return print(cli::devices_text()); }
+int act(cli::ListDevices const& options)
+{
+    if (options.name.empty()) return print(cli::devices_text());
+    auto const text = cli::device_text(options.name);
+    return text ? print(*text) : refuse(text.error());
+}
 
 int act(cli::Print const& what) { return print(what.text); }
 

@@ -139,11 +139,13 @@ Checked<Options> parse_machines(Arguments const& arguments)
 
 Checked<Options> parse_devices(Arguments const& arguments)
 {
+    ListDevices options;
     CLI::App app;
+    app.add_option("name", options.name);
     auto const parsed = parse(app, arguments, "pinfold devices --help");
     if (!parsed) return std::unexpected{parsed.error()};
     if (!*parsed) return Print{std::string{devices_help()}};
-    return ListDevices{};
+    return options;
 }
 
 }  // namespace

@@ -26,7 +26,9 @@ struct RunOptions {
 struct ListMachines {
     std::string name;  // empty: all of them
 };
-struct ListDevices {};
+struct ListDevices {
+    std::string name;  // a model, or the path of a shared object; empty: all of ours
+};
 // A text to print as it is: help, or the version.
 struct Print {
     std::string text;

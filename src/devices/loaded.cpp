@@ -21,34 +21,61 @@ namespace {
 using pci::Checked;
 using pci::DeviceSpec;
 
-pci::Bus& bus_of(void* host) { return *static_cast<pci::Bus*>(host); }
+// The bus as an object sees it: from its device's first reset on. Before, every call fails, and is
+// remembered.
+struct Front {
+    pci::Bus& bus;
+    bool powered = false, misused = false;
 
-pinfold_bus front_of(pci::Bus& bus)
+    // nullptr: not yet.
+    static pci::Bus* of(void* host)
+    {
+        auto& front = *static_cast<Front*>(host);
+        front.misused = front.misused || !front.powered;
+        return front.powered ? &front.bus : nullptr;
+    }
+};
+
+pinfold_bus calls_to(Front& front)
 {
-    return {
-        .host = &bus,
-        .dma_read =
-            [](void* host, std::uint64_t iova, void* into, std::size_t size) {
-                std::span const bytes{static_cast<std::byte*>(into), size};
-                return bus_of(host).dma().read(Iova{iova}, bytes) ? 0 : -1;
-            },
-        .dma_write =
-            [](void* host, std::uint64_t iova, void const* from, std::size_t size) {
-                std::span const bytes{static_cast<std::byte const*>(from), size};
-                return bus_of(host).dma().write(Iova{iova}, bytes) ? 0 : -1;
-            },
-        .raise = [](void* host, unsigned vector) { bus_of(host).raise(vector); },
-        .lower = [](void* host) { bus_of(host).lower(); },
-        .message_signalled = [](void* host) { return bus_of(host).message_signalled() ? 1 : 0; },
-        .bar_memory = [](void* host, unsigned bar) -> void* {
-            if (bar >= 6) return nullptr;
-            return bus_of(host).bar_memory(bar).data();
-        }};
+    return {.host = &front,
+            .dma_read =
+                [](void* host, std::uint64_t iova, void* into, std::size_t size) {
+                    std::span const bytes{static_cast<std::byte*>(into), size};
+                    auto* const bus = Front::of(host);
+                    return bus != nullptr && bus->dma().read(Iova{iova}, bytes) ? 0 : -1;
+                },
+            .dma_write =
+                [](void* host, std::uint64_t iova, void const* from, std::size_t size) {
+                    std::span const bytes{static_cast<std::byte const*>(from), size};
+                    auto* const bus = Front::of(host);
+                    return bus != nullptr && bus->dma().write(Iova{iova}, bytes) ? 0 : -1;
+                },
+            .raise =
+                [](void* host, unsigned vector) {
+                    if (auto* const bus = Front::of(host)) bus->raise(vector);
+                },
+            .lower =
+                [](void* host) {
+                    if (auto* const bus = Front::of(host)) bus->lower();
+                },
+            .message_signalled =
+                [](void* host) {
+                    auto* const bus = Front::of(host);
+                    return bus != nullptr && bus->message_signalled() ? 1 : 0;
+                },
+            .bar_memory = [](void* host, unsigned bar) -> void* {
+                auto* const bus = Front::of(host);
+                if (bus == nullptr || bar >= 6) return nullptr;
+                return bus->bar_memory(bar).data();
+            }};
 }
 
 class LoadedDevice final : public pci::Device {
 public:
-    explicit LoadedDevice(pci::Bus& bus) : bus_{front_of(bus)} {}
+    explicit LoadedDevice(pci::Bus& bus) : front_{bus} {}
+    LoadedDevice(LoadedDevice const&) = delete;
+    LoadedDevice& operator=(LoadedDevice const&) = delete;
     ~LoadedDevice() override
     {
         if (device_.destroy != nullptr) device_.destroy(device_.self);
@@ -67,6 +94,9 @@ public:
                            device_.reset != nullptr && device_.summary != nullptr &&
                            device_.destroy != nullptr;
         if (!whole) return std::unexpected{"its device leaves a call out"};
+        if (front_.misused)
+            return std::unexpected{
+                "its device uses the bus while it is made; a device's life begins with reset()"};
         auto identity = identity_from(device_.identity);
         if (!identity) return std::unexpected{identity.error()};
         identity_ = std::move(*identity);
@@ -82,7 +112,11 @@ public:
     {
         device_.bar_write(device_.self, bar, offset, size, value);
     }
-    void reset() override { device_.reset(device_.self); }
+    void reset() override
+    {
+        front_.powered = true;
+        device_.reset(device_.self);
+    }
     std::string summary() const override
     {
         std::array<char, 256> line{};
@@ -92,7 +126,8 @@ public:
     }
 
 private:
-    pinfold_bus bus_;
+    Front front_;
+    pinfold_bus bus_ = calls_to(front_);
     pinfold_device device_{};
     pci::Identity identity_;
 };

@@ -27,8 +27,8 @@ Checked<Bar> bar_from(pinfold_bar const& from, std::size_t index)
         default: return refuse("is of no kind that there is");
     }
     bool const is_io = bar.kind == Bar::Kind::io;
-    if (!std::has_single_bit(bar.size) || bar.size > kLargestBar)
-        return refuse("is not a power of two in size");
+    if (!std::has_single_bit(bar.size)) return refuse("is not a power of two in size");
+    if (bar.size > kLargestBar) return refuse("is more than 64 GiB");
     if (is_io ? bar.size < 4 || bar.size > 256 : bar.size < kPageBytes)
         return refuse(is_io ? "is not 4 to 256 bytes of I/O" : "is less than 4 KiB of memory");
     if (from.pages_count > bar.size / kPageBytes) return refuse("has more pages than fit into it");

@@ -18,6 +18,16 @@ TEST_F(CommandTest, help_lists_and_version_are_printed_and_succeed)
     EXPECT_TRUE(pinfold("machines").out.contains("vtd"));
 }
 
+TEST_F(CommandTest, one_device_model_is_described_by_its_name_or_by_its_shared_object)
+{
+    auto const null = pinfold("devices null").out;
+    EXPECT_TRUE(null.contains("msix=COUNT"));
+    EXPECT_FALSE(null.contains("nvme"));
+    auto const loaded = pinfold("devices " PINFOLD_BUILD_DIR "/examples/checksum_device.so").out;
+    EXPECT_TRUE(loaded.contains("checksum sums up bytes of memory"));
+    EXPECT_TRUE(loaded.contains("limit=BYTES"));
+}
+
 TEST_F(CommandTest, output_that_cannot_be_written_is_a_failure)
 {
     EXPECT_EQ(pinfold("--help >/dev/full").status, 2);

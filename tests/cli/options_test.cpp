@@ -141,8 +141,8 @@ INSTANTIATE_TEST_SUITE_P(
               "--machine is there twice; see pinfold run --help"},
         Wrong{{"machines", "a", "b"},
               "The following argument was not expected: b; see pinfold machines --help"},
-        Wrong{{"devices", "a"},
-              "The following argument was not expected: a; see pinfold devices --help"}));
+        Wrong{{"devices", "a", "b"},
+              "The following argument was not expected: b; see pinfold devices --help"}));
 
 }  // namespace
 }  // namespace pinfold::cli

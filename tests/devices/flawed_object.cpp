@@ -11,8 +11,9 @@ void bar_write(void*, unsigned, std::uint64_t, unsigned, std::uint64_t) {}
 void nothing(void*) {}
 void summary(void*, char* into, std::size_t) { *into = '\0'; }
 
-[[maybe_unused]] int create(pinfold_setting const*, std::size_t, pinfold_bus const*,
-                            pinfold_device* device, char*, std::size_t)
+[[maybe_unused]] int create(pinfold_setting const*, std::size_t,
+                            [[maybe_unused]] pinfold_bus const* bus, pinfold_device* device, char*,
+                            std::size_t)
 {
     device->bar_read = bar_read;
     device->bar_write = bar_write;
@@ -25,6 +26,18 @@ void summary(void*, char* into, std::size_t) { *into = '\0'; }
     device->bar_read = nullptr;
 #elif defined(FLAW_BAR_SIZE)
     identity.bars[0].size = 12288;
+#elif defined(FLAW_BAR_HUGE)
+    identity.bars[0].kind = PINFOLD_BAR_MEMORY64;
+    identity.bars[0].size = std::uint64_t{1} << 40;
+#elif defined(FLAW_EARLY)
+    std::uint32_t word = 0;
+    bool const fine = bus->dma_read(bus->host, 0, &word, sizeof word) == -1 &&
+                      bus->dma_write(bus->host, 0, &word, sizeof word) == -1 &&
+                      bus->message_signalled(bus->host) == 0 &&
+                      bus->bar_memory(bus->host, 0) == nullptr;
+    bus->raise(bus->host, 0);
+    bus->lower(bus->host);
+    if (!fine) return -1;
 #elif defined(FLAW_BAR_HALF)
     identity.bars[0].kind = PINFOLD_BAR_MEMORY64;
     identity.bars[1] = {PINFOLD_BAR_MEMORY32, 0, 4096, nullptr, 0};

@@ -138,6 +138,9 @@ TEST(LoadedObject, whose_device_cannot_be_is_refused_with_a_reason)
     for (auto const& [flaw, reason] : std::vector<std::pair<std::string, std::string>>{
              {"SILENT_DEVICE", "its device leaves a call out"},
              {"BAR_SIZE", "its BAR 0 is not a power of two in size"},
+             {"EARLY",
+              "its device uses the bus while it is made; a device's life begins with reset()"},
+             {"BAR_HUGE", "its BAR 0 is more than 64 GiB"},
              {"BAR_HALF", "its BAR 1 is the upper half of one of 64 bits"},
              {"MSIX", "its MSI-X table or pending bits do not lie in a memory BAR"},
              {"MSIX_OVERLAP", "its MSI-X table and pending bits overlap"},
