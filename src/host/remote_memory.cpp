@@ -5,6 +5,7 @@
 #include <atomic>
 #include <span>
 
+#include "base/page_size.hpp"
 #include "base/read_section.hpp"
 #include "host/raw_memory.hpp"
 
@@ -12,6 +13,9 @@ namespace pinfold::host {
 namespace {
 
 constexpr std::uint64_t kWindow = std::uint64_t{1} << 30;
+
+// Around a window, so that what follows the last byte of one is no place of another, nor memory.
+constexpr std::uint64_t kGap = k4K.bytes();
 
 // A window of places: [start, start + kWindow) stands for what is at `vaddr` behind `memory`.
 struct Window {
@@ -42,8 +46,9 @@ std::byte* make_window(std::uint64_t vaddr, int memory)
     std::size_t const count = window_count.load(std::memory_order_relaxed);
     if (count == kWindows) return nullptr;
     auto& window = windows[count];
-    window.start = raw::map_reserved(kWindow);
-    if (window.start == nullptr) return nullptr;
+    std::byte* const reserved = raw::map_reserved(kGap + kWindow + kGap);
+    if (reserved == nullptr) return nullptr;
+    window.start = reserved + kGap;
     window.vaddr = vaddr;
     window.memory.store(memory, std::memory_order_relaxed);
     window_count.store(count + 1, std::memory_order_release);

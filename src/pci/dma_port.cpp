@@ -12,7 +12,7 @@ namespace pinfold::pci {
 
 using iommu::FaultReason;
 
-// Bytes that an IOVA leads to: of host memory, contiguous within one host page; or of a device.
+// Bytes that an IOVA leads to: of host memory, contiguous as far as that is known; or of a device.
 struct DmaPort::Place {
     std::byte* at = nullptr;
     std::uint64_t size = 0;
@@ -25,18 +25,18 @@ DmaPort::DmaPort(iommu::Endpoint& endpoint, host::Memory& memory)
 {
 }
 
-// What lies in one page that has been reached before. False: nothing is decided, and nothing
-// counted.
+// What lies in pages that have been reached before and are contiguous. False: nothing is decided,
+// and nothing counted.
 bool DmaPort::transfer_known(Iova iova, std::byte* bytes, std::uint64_t size, Access access)
 {
-    bool const within_page = size - 1 < k4K.bytes() - (iova.raw() & k4K.mask());
-    if (!within_page || !bus_master()) return false;
+    if (size == 0 || !bus_master()) return false;
     {
         ReadSection const section;
-        std::byte* const at = reached_.find(iova, access, generation());
-        if (at == nullptr) return false;
-        std::size_t const missing = access == Access::read ? host::read_pinned(bytes, at, size)
-                                                           : host::write_pinned(at, bytes, size);
+        auto const known = reached_.find(iova, access, generation());
+        if (known.size < size) return false;
+        std::size_t const missing = access == Access::read
+                                        ? host::read_pinned(bytes, known.at, size)
+                                        : host::write_pinned(known.at, bytes, size);
         if (missing != 0) return false;
     }
     count(access, 1, size);
@@ -119,12 +119,13 @@ DmaPort::Stop DmaPort::copy_some(Iova iova, std::byte* bytes, std::uint64_t size
     return Stop::done;
 }
 
-// One step: at most `size` bytes, to the end of the leaf or of the host page.
+// One step: at most `size` bytes, to the end of the leaf or of the host page, or through all pages
+// that have been reached before and follow each other.
 DmaPort::Stop DmaPort::find(Iova iova, std::uint64_t size, Access access, Place& place)
 {
     auto const now = generation();
-    if (std::byte* const at = reached_.find(iova, access, now)) {
-        place = {.at = at, .size = std::min(size, k4K.bytes() - (iova.raw() & k4K.mask()))};
+    if (auto const known = reached_.find(iova, access, now); known.at != nullptr) {
+        place = {.at = known.at, .size = std::min(size, known.size)};
         return Stop::done;
     }
     auto const stop = walk(iova, size, access, place);

@@ -26,8 +26,13 @@ namespace pinfold::pci {
 
 class ReachedPages {
 public:
-    // The byte at `iova`; with it, all to the end of its 4 KiB page. nullptr: not known.
-    std::byte* find(Iova iova, Access access, std::uint64_t generation) const
+    // The byte at `iova`, and how many follow it there: to the end of its 4 KiB page, and those of
+    // the pages behind that are known to lie behind it.
+    struct Reached {
+        std::byte* at;  // nullptr: not known
+        std::uint64_t size;
+    };
+    Reached find(Iova iova, Access access, std::uint64_t generation) const
     {
         std::uint64_t const block = iova.raw() >> kBlockLg2;
         std::size_t const set = set_of(block);
@@ -42,10 +47,12 @@ public:
                                             .load(std::memory_order_acquire);
             if (of != block || since != generation || (pages >> page_of(iova) & 1) == 0) continue;
             if (slot.sequence.load(std::memory_order_relaxed) != sequence || (sequence & 1) != 0)
-                return nullptr;
-            return std::bit_cast<std::byte*>(iova.raw() + distance);
+                break;
+            auto const known = static_cast<unsigned>(std::countr_one(pages >> page_of(iova)));
+            return {std::bit_cast<std::byte*>(iova.raw() + distance),
+                    (std::uint64_t{known} << k4K.lg2()) - (iova.raw() & k4K.mask())};
         }
-        return nullptr;
+        return {nullptr, 0};
     }
 
     // The page that begins at `iova` has its bytes at `at`, and `prot` is what may be done there

@@ -7,6 +7,7 @@
 
 #include <map>
 #include <random>
+#include <vector>
 
 #include "pci/dma_port.hpp"
 #include "pci/support.hpp"
@@ -53,6 +54,27 @@ TEST_F(ReachedPagesTest, an_unmapped_page_is_a_fault_at_once)
     EXPECT_FALSE(store(0x10000, 1));
     EXPECT_EQ(around_.faults().back().reason, FaultReason::not_mapped);
     EXPECT_TRUE(store(0x11000, 1));
+}
+
+TEST_F(ReachedPagesTest, several_are_one_transfer_until_one_of_them_is_unmapped)
+{
+    TestMapping const mapping{3};
+    around_.map(0x10000, mapping);
+    for (std::uint64_t const iova : {0x10000UL, 0x11000UL, 0x12000UL}) reach(iova);
+    std::vector<std::byte> bytes(0x2800, std::byte{0x5a});
+    ASSERT_TRUE(port_.write(Iova{0x10400}, bytes));
+    std::vector<std::byte> back(bytes.size());
+    ASSERT_TRUE(port_.read(Iova{0x10400}, back));
+    EXPECT_EQ(back, bytes);
+    EXPECT_EQ(mapping.page(0)[0x3ff], std::byte{0});
+    EXPECT_EQ(mapping.page(2)[0xbff], std::byte{0x5a});
+    EXPECT_EQ(mapping.page(2)[0xc00], std::byte{0});
+
+    around_.unmap(0x11000);
+    EXPECT_FALSE(port_.read(Iova{0x10400}, back));
+    EXPECT_EQ(around_.faults().back().iova, Iova{0x11000});
+    for (std::size_t i = 0; i < back.size(); ++i)
+        ASSERT_EQ(back[i], i < 0xc00 ? std::byte{0x5a} : std::byte{0xff}) << i;
 }
 
 TEST_F(ReachedPagesTest, a_page_that_is_mapped_again_is_the_new_one)
@@ -204,18 +226,39 @@ TEST(ReachedPages, only_what_was_added_is_known_and_only_in_its_generation)
 {
     ReachedPages pages;
     Iova const iova{0x12000};
-    EXPECT_EQ(pages.find(iova, Access::read, 0), nullptr);
-    EXPECT_EQ(pages.find(Iova{~std::uint64_t{0}}, Access::read, 0), nullptr);
+    EXPECT_EQ(pages.find(iova, Access::read, 0).at, nullptr);
+    EXPECT_EQ(pages.find(Iova{~std::uint64_t{0}}, Access::read, 0).at, nullptr);
     pages.add(iova, bytes_at(0x7000'5000), Prot::read, kNow);
-    EXPECT_EQ(pages.find(iova + 0xfff, Access::read, kNow), bytes_at(0x7000'5fff));
-    EXPECT_EQ(pages.find(iova, Access::write, kNow), nullptr);
-    EXPECT_EQ(pages.find(iova + 0x1000, Access::read, kNow), nullptr);
-    EXPECT_EQ(pages.find(iova, Access::read, kNow + 1), nullptr);
+    EXPECT_EQ(pages.find(iova + 0xfff, Access::read, kNow).at, bytes_at(0x7000'5fff));
+    EXPECT_EQ(pages.find(iova, Access::write, kNow).at, nullptr);
+    EXPECT_EQ(pages.find(iova + 0x1000, Access::read, kNow).at, nullptr);
+    EXPECT_EQ(pages.find(iova, Access::read, kNow + 1).at, nullptr);
     pages.add(iova, bytes_at(0x7000'5000), Prot::read_write, kNow);
-    EXPECT_EQ(pages.find(iova, Access::write, kNow), bytes_at(0x7000'5000));
+    EXPECT_EQ(pages.find(iova, Access::write, kNow).at, bytes_at(0x7000'5000));
     pages.add(iova, bytes_at(0x8000'0000), Prot::write, kNow + 1);
-    EXPECT_EQ(pages.find(iova, Access::write, kNow + 1), bytes_at(0x8000'0000));
-    EXPECT_EQ(pages.find(iova, Access::read, kNow + 1), nullptr);
+    EXPECT_EQ(pages.find(iova, Access::write, kNow + 1).at, bytes_at(0x8000'0000));
+    EXPECT_EQ(pages.find(iova, Access::read, kNow + 1).at, nullptr);
+}
+
+TEST(ReachedPages, that_follow_each_other_are_found_as_one)
+{
+    ReachedPages pages;
+    Iova const start{0x40000};  // of a block
+    for (std::uint64_t const page : {0UL, 1UL, 2UL, 4UL, 63UL})
+        pages.add(start + (page << 12), bytes_at(0x7000'0000 + (page << 12)),
+                  page == 2 ? Prot::read : Prot::read_write, kNow);
+    pages.add(start + 0x40000, bytes_at(0x7004'0000), Prot::read, kNow);
+    pages.add(start + 0x3000, bytes_at(0x9000'0000), Prot::read, kNow);  // lies elsewhere
+    EXPECT_EQ(pages.find(start + 0x10, Access::read, kNow).size, 0x3000 - 0x10);
+    EXPECT_EQ(pages.find(start + 0x10, Access::write, kNow).size, 0x2000 - 0x10);
+    EXPECT_EQ(pages.find(start + 0x2fff, Access::read, kNow).size, 1);
+    EXPECT_EQ(pages.find(start + 0x3000, Access::read, kNow).size, 0x1000);
+    EXPECT_EQ(pages.find(start + 0x4000, Access::read, kNow).size, 0x1000);
+    EXPECT_EQ(pages.find(start + 0x3f000, Access::read, kNow).size, 0x1000) << "a block ends";
+    for (std::uint64_t page = 0; page < 64; ++page)
+        pages.add(start + (page << 12), bytes_at(0x7000'0000 + (page << 12)), Prot::read, kNow + 1);
+    EXPECT_EQ(pages.find(start, Access::read, kNow + 1).size, 0x40000);
+    EXPECT_EQ(pages.find(start, Access::read, kNow).size, 0);
 }
 
 TEST(ReachedPages, four_places_of_one_block_are_known_and_a_fifth_does_not_drive_them_out)
@@ -224,8 +267,8 @@ TEST(ReachedPages, four_places_of_one_block_are_known_and_a_fifth_does_not_drive
     auto const bytes = [](std::uint64_t page) { return bytes_at(0x1000'0000 * (5 - page)); };
     for (std::uint64_t i = 0; i < 5; ++i) pages.add(Iova{i << 12}, bytes(i), Prot::read, kNow);
     for (std::uint64_t i = 0; i < 4; ++i)
-        EXPECT_EQ(pages.find(Iova{i << 12}, Access::read, kNow), bytes(i)) << i;
-    EXPECT_EQ(pages.find(Iova{4 << 12}, Access::read, kNow), nullptr);
+        EXPECT_EQ(pages.find(Iova{i << 12}, Access::read, kNow).at, bytes(i)) << i;
+    EXPECT_EQ(pages.find(Iova{4 << 12}, Access::read, kNow).at, nullptr);
 }
 
 TEST(ReachedPages, a_new_block_finds_room_among_full_sets)
@@ -234,7 +277,7 @@ TEST(ReachedPages, a_new_block_finds_room_among_full_sets)
     for (std::uint64_t block = 0; block < 4096; ++block) {
         Iova const iova{block << 18};
         pages.add(iova, bytes_at(0x1000'0000 + iova.raw()), Prot::read, kNow);
-        EXPECT_EQ(pages.find(iova, Access::read, kNow), bytes_at(0x1000'0000 + iova.raw()));
+        EXPECT_EQ(pages.find(iova, Access::read, kNow).at, bytes_at(0x1000'0000 + iova.raw()));
     }
 }
 
