@@ -85,6 +85,7 @@ void add_calls()
     for (std::uint64_t const count : {1U, 1000U, 65534U}) {
         std::string const beside = " beside " + std::to_string(count);
         add("map+unmap native" + beside, churn<Native>, count);
+        add("map+unmap one writer" + beside, churn<NativeOfOne>, count);
         add("map+unmap std::map" + beside, churn<StdMap>, count);
         add("map+unmap btree_map" + beside, churn<AbslBtree>, count);
         add("map+unmap vector" + beside, churn<SortedVector>, count);
@@ -102,8 +103,11 @@ std::vector<Goal> call_goals()
         for (std::string const peer : {"btree_map", "std::map", "vector", "lfht"})
             all.push_back({"G1", "map and unmap 4K beside " + n, "map+unmap native beside " + n, 35,
                            "map+unmap " + peer + " beside " + n});
-    all.push_back({"G1", "the same beside 65534, to beside 1000", "map+unmap native beside 65534",
-                   0, "map+unmap native beside 1000", 1.3});
+    for (std::string const n : {"1", "1000", "65534"})
+        all.push_back({"G1", "by the only writer beside " + n, "map+unmap one writer beside " + n,
+                       35, "map+unmap native beside " + n});
+    all.push_back({"G1", "of many writers beside 65534, to beside 1000",
+                   "map+unmap native beside 65534", 0, "map+unmap native beside 1000", 1.3});
     all.push_back({"G2", "map and unmap 4K of a known file", "map+unmap of a known file", 300,
                    "mmap+munmap of a memfd", 0.05});
     all.push_back({"G2", "the same by a descriptor", "map+unmap of a file by fd", 0,

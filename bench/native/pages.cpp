@@ -108,6 +108,7 @@ void add_pages()
     add_container<BareIndex>("the index");
     add_container<WholeDomain>("a domain");
     add_container<Native>("native");
+    add_container<NativeOfOne>("one writer");
     add_container<AbslBtree>("btree_map");
     add_container<StdMap>("std::map");
 }
@@ -117,7 +118,8 @@ std::vector<Goal> page_goals()
     std::vector<Goal> all;
     std::pair<char const*, char const*> const whats[] = {{"the index", "index alone: "},
                                                          {"a domain", "a domain of it: "},
-                                                         {"native", "call of a DmaMap: "}};
+                                                         {"native", "call of a DmaMap: "},
+                                                         {"one writer", "by the only writer: "}};
     for (auto const& [what, whose] : whats)
         for (auto const& [order, how] : kOrders)
             for (std::string const verb : {"map", "unmap"}) {

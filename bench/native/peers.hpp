@@ -119,7 +119,10 @@ template <class Asker>
 // Ours, with all that the door does: lock, overlap, limits, accounts, the wait for readers.
 class Native {
 public:
-    Native() : map_{DmaMap::create({.mapping_limit = ~std::uint64_t{0}}).value()} {}
+    explicit Native(Writers writers = Writers::many)
+        : map_{DmaMap::create({.mapping_limit = ~std::uint64_t{0}, .writers = writers}).value()}
+    {
+    }
 
     bool map(std::uint64_t iova, std::uint64_t address, std::uint64_t size)
     {
@@ -152,6 +155,12 @@ public:
 private:
     std::unique_ptr<DmaMap> map_;
     mutable std::optional<DmaReader> reader_;
+};
+
+// The same, of one writer.
+class NativeOfOne : public Native {
+public:
+    NativeOfOne() : Native{Writers::one} {}
 };
 
 inline DmaReader const& asker(Native const& native) { return native.reader(); }

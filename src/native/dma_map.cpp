@@ -27,6 +27,7 @@ DmaMap::DmaMap(Options const& options, std::unique_ptr<Index> index)
       granule_mask_{options.granule.mask()},
       mapping_limit_{options.mapping_limit},
       memory_{*options.memory},
+      lock_{options.writers},
       index_{std::move(index)}
 {
     constexpr auto kNone = std::numeric_limits<std::uint64_t>::max();

@@ -1,11 +1,11 @@
 // The door for device servers and VMMs: which of the program's own memory is behind which IOVA,
 // with Type1's rules and without pinning. include/pinfold/dma_map.hpp shows how it is used.
 //
-// Thread safety: any thread may map and unmap, at its own pace: a call may wait for readers, and
-// others then wait for it. A DmaReader belongs to one thread, and its look-ups never wait.
-// An unmap returns when no reader uses what it took away any more. A thread of Reading::polling
-// leaves its reader before it calls anything here that has no `self`, because others may wait for
-// it while they have the map.
+// Thread safety: any thread may map and unmap, at its own pace (or one at a time:
+// Options::writers): a call may wait for readers, and others then wait for it. A DmaReader belongs
+// to one thread, and its look-ups never wait. An unmap returns when no reader uses what it took
+// away any more. A thread of Reading::polling leaves its reader before it calls anything here that
+// has no `self`, because others may wait for it while they have the map.
 #pragma once
 
 #include <atomic>
@@ -37,6 +37,7 @@ class DmaBatch;
 class DmaMap;
 class DmaReader;
 using Reading = native::Reading;
+using Writers = native::Writers;
 
 // A file of a client's whose parts can be mapped. It is mapped into the process once, all of it,
 // until no handle and no mapping is left. A client that shortens the file makes accesses to what is
@@ -71,6 +72,11 @@ public:
         PageSize granule = k4K;    // what addresses and sizes are multiples of; 4K or more
         std::uint64_t mapping_limit = 65535;
         native::Memory* memory = nullptr;  // for tables; nullptr: the system's
+        // `one`: no two threads are in a call of the map at once, which the program sees to, as
+        // with one thread that does all of it. A call then saves a locked instruction, a third of
+        // it. Calls are what DmaMap and DmaBatch have, and the ends of a DmaFile, a DmaBatch and a
+        // DmaReader; look-ups and marks are none.
+        Writers writers = Writers::many;
     };
     // EINVAL: no such width or granule. ENOMEM.
     static Result<std::unique_ptr<DmaMap>> create(Options options);

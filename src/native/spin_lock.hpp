@@ -3,8 +3,13 @@
 #pragma once
 
 #include <atomic>
+#include <cassert>
+#include <cstdint>
 
 namespace pinfold::native {
+
+// Who may be here at once: many threads, or one at a time by their own arrangement.
+enum class Writers : std::uint8_t { many, one };
 
 // One step of waiting for another thread: at first a pause of the processor, then a yield, then
 // 50 us of sleep. `steps` counts them.
@@ -12,8 +17,17 @@ void wait_a_little(unsigned& steps);
 
 class SpinLock {
 public:
+    explicit SpinLock(Writers writers = Writers::many) : writers_{writers} {}
+
+    // Of one writer it costs no locked instruction; that there is another is a bug of the program,
+    // and nearly always noticed where assertions are.
     void lock()
     {
+        if (writers_ == Writers::one) {
+            assert(!taken_.load(std::memory_order_relaxed));
+            taken_.store(true, std::memory_order_relaxed);
+            return;
+        }
         for (unsigned steps = 0; taken_.exchange(true, std::memory_order_acquire);)
             while (taken_.load(std::memory_order_relaxed)) wait_a_little(steps);
     }
@@ -21,6 +35,7 @@ public:
 
 private:
     std::atomic<bool> taken_{false};
+    Writers const writers_;
 };
 
 }  // namespace pinfold::native

@@ -205,6 +205,21 @@ TEST_F(DmaMapTest, several_ranges_go_together_or_none_does)
     EXPECT_EQ(map.mappings(), 0U);
 }
 
+TEST_F(DmaMapTest, of_one_writer_answers_as_one_of_many_does)
+{
+    auto const one = DmaMap::create({.writers = Writers::one}).value();
+    auto const device = one->add_reader(Reading::fenced).value();
+    ASSERT_TRUE(one->map(kIova, memory.data(), kPage, Prot::read));
+    EXPECT_EQ(one->map(kIova, memory.data(), kPage, Prot::read).error(), Errno::exist);
+    {
+        DmaSection const section{device};
+        EXPECT_EQ(device.translate(kIova, 1, Access::read), memory.data());
+    }
+    EXPECT_EQ(one->unmap(kIova + 1, kPage).error(), Errno::inval);
+    EXPECT_EQ(one->unmap(kIova, kPage), kPage);
+    EXPECT_EQ(one->mappings(), 0U);
+}
+
 TEST_F(DmaMapTest, each_unmap_of_a_batch_has_its_own_answer)
 {
     ASSERT_TRUE(map.map(kIova, memory.data(), 2 * kPage, Prot::read));
