@@ -81,18 +81,6 @@ bool prepare()
     return true;
 }
 
-// Makes every other thread execute a fence.
-void fence_everywhere()
-{
-    if ((readers::epoch.load() & kFenced) != 0) return;
-    if (membarrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED)) return;
-    // A filter took the call away from us in mid-run. Readers fence from now on; a store that is
-    // under way leaves its processor within microseconds.
-    readers::epoch.fetch_or(kFenced);
-    timespec const ample{0, 1'000'000};
-    (void)::nanosleep(&ample, nullptr);
-}
-
 // Whether `reader` is in a section that it entered before `epoch`.
 bool lags(Reader const& reader, std::uint64_t epoch)
 {
@@ -125,7 +113,7 @@ void wait_while(Condition condition)
     }
 }
 
-bool any_other() { return known.load() > (self.known ? 1U : 0U) || readers::guests.load() != 0; }
+bool others() { return known.load() > (self.known ? 1U : 0U) || readers::guests.load() != 0; }
 
 bool any_lags(std::uint64_t epoch)
 {
@@ -161,7 +149,7 @@ void wait_for_all()
 {
     std::uint64_t const now = readers::epoch.fetch_add(kEpoch) + kEpoch;
     std::uint64_t const epoch = now & ~(kEpoch - 1);
-    if ((now & kFenced) == 0 && !all_show(epoch)) fence_everywhere();
+    if ((now & kFenced) == 0 && !all_show(epoch)) readers::fence_everywhere();
     wait_while([&] { return any_lags(epoch) || readers::guests.load() != 0; });
 }
 
@@ -212,6 +200,25 @@ bool join()
     return true;
 }
 
+bool any_other(bool (*what)(Reader const&))
+{
+    ListLock const lock;
+    for (Reader const* it = first; it != nullptr; it = it->next)
+        if (it != &self && what(*it)) return true;
+    return false;
+}
+
+void fence_everywhere()
+{
+    if ((epoch.load() & kFenced) != 0) return;
+    if (membarrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED)) return;
+    // A filter took the call away from us in mid-run. Readers fence from now on; a store that is
+    // under way leaves its processor within microseconds.
+    epoch.fetch_or(kFenced);
+    timespec const ample{0, 1'000'000};
+    (void)::nanosleep(&ample, nullptr);
+}
+
 }  // namespace readers
 
 void wait_for_readers()
@@ -219,7 +226,7 @@ void wait_for_readers()
     assert((self.at.load(std::memory_order_relaxed) & kDepth) == (self.polling ? 1U : 0U));
     // A thread that becomes known or a guest after this look sees what was taken away before it.
     std::atomic_thread_fence(std::memory_order_seq_cst);
-    if (!any_other()) return;
+    if (!others()) return;
 
     // A read-modify-write, so that whoever enters under a later epoch has synchronized with this.
     std::uint64_t const before = readers::epoch.fetch_add(0) & ~(kEpoch - 1);

@@ -29,7 +29,8 @@ inline constexpr std::uint64_t kEpoch = kFenced << 1;
 
 struct Reader {
     std::atomic<std::uint64_t> at{0};
-    bool known = false;  // in the list
+    std::atomic<unsigned> busy{0};  // base/standstill.hpp
+    bool known = false;             // in the list
     bool has_list = false;
     bool polling = false;  // in a section all the time, but for its quiescent states
     Reader* next = nullptr;
@@ -42,6 +43,10 @@ extern constinit std::atomic<unsigned> guests;      // sections open of threads 
 
 // False: this thread's end would not be heard of.
 bool join();
+// Whether `what` is true of some thread that is known, but for the calling one.
+bool any_other(bool (*what)(Reader const&));
+// Makes every other thread execute a fence.
+void fence_everywhere();
 
 // What the thread loads from here on, it loads after everybody can see that it is inside.
 inline void enter_fenced(std::uint64_t now)

@@ -1,7 +1,6 @@
 #include "machine/removal_watch.hpp"
 
 #include <poll.h>
-#include <signal.h>
 #include <sys/eventfd.h>
 #include <sys/inotify.h>
 
@@ -9,13 +8,14 @@
 #include <cerrno>
 #include <cstddef>
 #include <cstring>
-#include <system_error>
+
+#include "base/standstill.hpp"
 
 namespace pinfold::machine {
 
 RemovalWatch::~RemovalWatch()
 {
-    if (!thread_.joinable()) return;
+    if (!thread_.started()) return;
     std::uint64_t const one = 1;
     (void)!::write(stop_.get(), &one, sizeof one);
     thread_.join();
@@ -40,17 +40,7 @@ Result<> RemovalWatch::start()
     if (names_.empty()) return {};
     stop_ = UniqueFd{::eventfd(0, EFD_CLOEXEC)};
     if (!stop_) return fail(static_cast<Errno>(errno));
-    sigset_t all, before;
-    (void)::sigfillset(&all);
-    (void)::pthread_sigmask(SIG_SETMASK, &all, &before);
-    Result<> started;
-    try {
-        thread_ = std::thread{[this] { run(); }};
-    } catch (std::system_error const&) {
-        started = fail(Errno::again);
-    }
-    (void)::pthread_sigmask(SIG_SETMASK, &before, nullptr);
-    return started;
+    return thread_.start([this] { run(); });
 }
 
 void RemovalWatch::run()
@@ -60,6 +50,8 @@ void RemovalWatch::run()
     for (;;) {
         if (::poll(waited.data(), waited.size(), -1) < 0 && errno != EINTR) return;
         if (waited[1].revents != 0) return;
+        Busy const busy;
+        if (Worker::dismissed()) return;
         alignas(inotify_event) std::array<char, 4096> buffer;
         ssize_t const got = ::read(inotify_.get(), buffer.data(), buffer.size());
         for (std::size_t at = 0; got > 0 && at < static_cast<std::size_t>(got);) {

@@ -1,18 +1,18 @@
 // Waits for writes to the `remove` files of devices in the tree that the client sees: how a device
 // is unplugged while the client has it open. Any process may write there; the kernel tells.
 //
-// A thread of its own, which takes none of the client's signals; it does not live on in a child.
+// A thread of its own, which takes none of the client's signals.
 #pragma once
 
 #include <filesystem>
 #include <functional>
 #include <map>
 #include <string>
-#include <thread>
 #include <utility>
 
 #include "base/result.hpp"
 #include "base/unique_fd.hpp"
+#include "base/worker.hpp"
 
 namespace pinfold::machine {
 
@@ -38,7 +38,7 @@ private:
     std::function<void(std::string const&)> const removed_;
     UniqueFd inotify_, stop_;
     std::map<std::pair<int, std::string>, std::string> names_;  // by directory's watch and file
-    std::thread thread_;
+    Worker thread_;
 };
 
 }  // namespace pinfold::machine

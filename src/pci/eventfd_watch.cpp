@@ -1,7 +1,5 @@
 #include "pci/eventfd_watch.hpp"
 
-#include <pthread.h>
-#include <signal.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/uio.h>
@@ -9,7 +7,8 @@
 
 #include <array>
 #include <cerrno>
-#include <system_error>
+
+#include "base/standstill.hpp"
 
 namespace pinfold::pci {
 namespace {
@@ -22,28 +21,11 @@ Result<> watch(UniqueFd const& epoll, UniqueFd const& eventfd, std::uint64_t tic
     return {};
 }
 
-// Keeps the client's signals on the client's threads while a thread is made.
-class SignalsBlocked {
-public:
-    SignalsBlocked()
-    {
-        sigset_t all;
-        sigfillset(&all);
-        ::pthread_sigmask(SIG_SETMASK, &all, &before_);
-    }
-    ~SignalsBlocked() { ::pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
-    SignalsBlocked(SignalsBlocked const&) = delete;
-    SignalsBlocked& operator=(SignalsBlocked const&) = delete;
-
-private:
-    sigset_t before_;
-};
-
 }  // namespace
 
 EventfdWatch::~EventfdWatch()
 {
-    if (!thread_.joinable()) return;
+    if (!thread_.started()) return;
     std::uint64_t const one = 1;
     (void)!::write(stop_.get(), &one, sizeof one);
     thread_.join();
@@ -57,19 +39,14 @@ Result<> EventfdWatch::start()
     TRY(watch(epoll, stop, 0));
     epoll_ = std::move(epoll);
     stop_ = std::move(stop);
-    SignalsBlocked const blocked;
-    try {
-        thread_ = std::thread{[this] { run(); }};
-    } catch (std::system_error const&) {
-        return fail(Errno::nomem);
-    }
+    if (!thread_.start([this] { run(); })) return fail(Errno::nomem);
     return {};
 }
 
 Result<EventfdWatch::Ticket> EventfdWatch::add(UniqueFd eventfd)
 {
     std::lock_guard const lock{mutex_};
-    if (!thread_.joinable()) TRY(start());
+    if (!thread_.started()) TRY(start());
     Ticket const ticket = ++last_;
     auto const place = eventfds_.emplace(ticket, std::move(eventfd)).first;
     if (auto const watched = watch(epoll_, place->second, ticket); !watched) {
@@ -96,6 +73,8 @@ void EventfdWatch::run()
         if (count < 0 && errno != EINTR) return;
         if (count <= 0) continue;
         if (event.data.u64 == 0) return;
+        Busy const busy;
+        if (Worker::dismissed()) return;
         take(event.data.u64);
     }
 }

@@ -11,10 +11,10 @@
 #include <functional>
 #include <map>
 #include <mutex>
-#include <thread>
 
 #include "base/result.hpp"
 #include "base/unique_fd.hpp"
+#include "base/worker.hpp"
 
 namespace pinfold::pci {
 
@@ -42,7 +42,7 @@ private:
     UniqueFd stop_;
     std::map<Ticket, UniqueFd> eventfds_;
     Ticket last_ = 0;  // 0 is stop_
-    std::thread thread_;
+    Worker thread_;
 };
 
 }  // namespace pinfold::pci
