@@ -6,34 +6,13 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <charconv>
-#include <fstream>
-#include <iterator>
 
-#include "machine/run_names.h"
+#include "machine/run_processes.hpp"
 
 namespace pinfold::cli {
 namespace {
 
 namespace fs = std::filesystem;
-
-bool started_in(fs::path const& process, std::string const& variable)
-{
-    std::ifstream file{process / "environ", std::ios::binary};
-    std::string environment{std::istreambuf_iterator<char>{file}, {}};
-    environment.insert(environment.begin(), '\0');
-    return environment.find('\0' + variable + '\0') != std::string::npos;
-}
-
-// A program that writes its title over its environment still has the run's files open.
-bool has_open(fs::path const& process, fs::path const& state)
-{
-    std::error_code error;
-    auto const below = state.string() + '/';
-    for (auto const& entry : fs::directory_iterator{process / "fd", error})
-        if (fs::read_symlink(entry.path(), error).string().starts_with(below)) return true;
-    return false;
-}
 
 // Nothing of the user's: no terminal, no pipe that somebody waits to see closed, no directory.
 void withdraw(std::vector<UniqueFd> const& locks)
@@ -56,32 +35,31 @@ void withdraw(std::vector<UniqueFd> const& locks)
     (void)::close_range(first, ~0U, 0);
 }
 
+bool anybody_of(fs::path const& state)
+{
+    return !machine::processes_of(state).empty() || !machine::keepers_of(state).empty();
+}
+
 }  // namespace
 
-std::vector<int> processes_of(fs::path const& state)
+void await_keepers(fs::path const& state)
 {
-    std::vector<int> found;
-    auto const variable = fmt::format("{}={}", PINFOLD_ENV_STATE, state.string());
-    std::error_code error;
-    for (auto const& entry : fs::directory_iterator{"/proc", error}) {
-        auto const name = entry.path().filename().string();
-        int pid = 0;
-        auto const end = name.data() + name.size();
-        if (std::from_chars(name.data(), end, pid).ptr != end || pid == ::getpid()) continue;
-        if (started_in(entry.path(), variable) || has_open(entry.path(), state))
-            found.push_back(pid);
+    constexpr int kRounds = 1000;
+    constexpr unsigned kInterval = 2'000;  // us
+    for (int i = 0; i < kRounds && !machine::keepers_of(state).empty(); ++i) {
+        if (!machine::processes_of(state).empty()) return;
+        (void)::usleep(kInterval);
     }
-    return found;
 }
 
 bool linger(fs::path const& state, std::vector<UniqueFd> const& locks)
 {
-    if (processes_of(state).empty()) return false;
+    if (!anybody_of(state)) return false;
     pid_t const child = ::fork();
     if (child != 0) return child > 0;
     withdraw(locks);
     constexpr unsigned kInterval = 500'000;  // us
-    while (!processes_of(state).empty()) (void)::usleep(kInterval);
+    while (anybody_of(state)) (void)::usleep(kInterval);
     std::error_code nobody_to_tell;
     fs::remove_all(state, nobody_to_tell);
     ::_exit(0);

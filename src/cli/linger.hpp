@@ -8,9 +8,9 @@
 
 namespace pinfold::cli {
 
-// The processes that were started by the run in `state` and have not ended, except this one: those
-// in whose environment it stands, or that have a file of it open.
-std::vector<int> processes_of(std::filesystem::path const& state);
+// A keeper (machine/run_processes.hpp) ends a moment after the last that it keeps a machine for,
+// and what it counts is then complete. Returns at once where others of the run live on.
+void await_keepers(std::filesystem::path const& state);
 
 // Goes on in a process of its own, out of the user's sight, until none is left; it then removes
 // `state`, and `locks` end with it. False: there is none, or no process can be made for it; then

@@ -163,6 +163,7 @@ std::string run(RunOptions const& options)
         if (!client) return client.error();
         status = wait_for(*client);
         std::chrono::duration<double> const elapsed = Clock::now() - start;
+        await_keepers(prepared->state.path());
         tell(*prepared, options,
              {options.command.front(), prepared->launch.machine.name, elapsed.count(), status,
               machine::read_counters(prepared->state.path())},

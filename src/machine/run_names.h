@@ -16,6 +16,12 @@
 #define PINFOLD_MODE_NAMESPACE "namespace"
 #define PINFOLD_MODE_PATHS "paths"
 
+/* In a program that has just begun: connections to the owners of files that it may have inherited,
+ * "N,N": descriptors. */
+#define PINFOLD_ENV_HELD "PINFOLD_HELD"
+/* The name of a process that keeps a machine for others: /proc/PID/comm. */
+#define PINFOLD_KEEPER "pinfold-keeper"
+
 /* Files and directories in the state directory. */
 #define PINFOLD_FILE_MACHINE "machine.toml" /* the machine, as machine::to_toml() writes it */
 #define PINFOLD_FILE_RUN "run"              /* RunState, one word-separated line for each fact */
@@ -26,7 +32,7 @@
 #define PINFOLD_FILE_TRACE "iommu-trace"
 #define PINFOLD_DIR_ROOT "root"         /* mirrors the paths below: root/dev/vfio, root/sys/... */
 #define PINFOLD_DIR_DEVICES "devices"   /* one empty file for each device, named by its BDF */
-#define PINFOLD_DIR_OWNERS "owners"     /* sockets of engines whose files others may use, by pid */
+#define PINFOLD_DIR_OWNERS "owners"     /* sockets of engines whose files others may use */
 #define PINFOLD_FILE_IDS "owners/ids"   /* what new_id has added, a line each: "VVVV DDDD" */
 #define PINFOLD_DIR_COUNTERS "counters" /* one file for each engine: struct Counters */
 

@@ -54,6 +54,29 @@ struct pinfold_engine {
     long (*adopt)(int fd);
     /* A descriptor of ours is about to leave through a socket (sent: 1); it could not (0). */
     void (*sending)(int fd, int sent);
+    /* Other processes may come to have descriptors of ours unseen, by posix_spawn(3) and its like:
+     * they will be known. */
+    void (*share)(void);
+    /* The program is about to be replaced. `held` gets the descriptors that go with it besides its
+     * own, for PINFOLD_ENV_HELD; empty: none. If it is not replaced after all: exec_failed(), on
+     * the same thread. */
+    void (*before_exec)(char* held, size_t room);
+    void (*exec_failed)(void);
+    /* Around a posix_spawn(3), in the parent; `any_fd`: descriptors may come to be inherited that
+     * are not marked so. */
+    void (*before_spawn)(int any_fd, char* held, size_t room);
+    void (*after_spawn)(void);
+    /* Around vfork(2), in the parent; and in its child, which is in the parent's memory, in place
+     * of before_exec() and exec_failed(). */
+    void (*before_vfork)(void);
+    void (*after_vfork)(void);
+    void (*before_borrowed_exec)(char* held, size_t room);
+    void (*borrowed_exec_failed)(void);
+    /* A program that has just begun takes what its predecessor left in PINFOLD_ENV_HELD. */
+    void (*take_held)(char const* held);
+    /* The process is about to end. */
+    void (*before_exit)(void);
+
     /* One descriptor of open file `file` has been closed. */
     void (*closed)(uint32_t file);
     /* `copy` is about to share the description of `fd`: call after the kernel made it. */
@@ -88,6 +111,9 @@ struct pinfold_engine {
     int (*take_kept)(sigset_t const* wanted, siginfo_t* info);
     void (*add_kept)(sigset_t* pending);
 };
+
+/* What a text of held descriptors needs. */
+#define PINFOLD_HELD_ROOM 256
 
 /* The engine's only export. NULL: it could not start, and the reason is in the run's log. */
 typedef struct pinfold_engine const* pinfold_start_function(uint32_t* table,

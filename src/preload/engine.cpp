@@ -87,7 +87,8 @@ Engine::Engine(std::filesystem::path state, machine::RunState run, machine::Desc
                                                description_.kernel, bars_)},
       nodes_{run_},
       fds_{owners},
-      sharing_{*this, state_ / PINFOLD_DIR_OWNERS}
+      owners_{state_ / PINFOLD_DIR_OWNERS},
+      sharing_{*this, owners_}
 {
     directory_ = UniqueFd{::open(state_.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC)};
     anonymous_ = UniqueFd{::eventfd(0, EFD_CLOEXEC)};
@@ -539,8 +540,12 @@ void Engine::release(uapi::FileId file)
     }
     machine->door().release(file);
     publish();
-    std::scoped_lock const lock{claims_mutex_};
-    drop_free_claims();
+    {
+        std::scoped_lock const lock{claims_mutex_};
+        drop_free_claims();
+    }
+    std::scoped_lock const lock{let_go_mutex_};
+    let_go_.notify_all();
 }
 
 void Engine::duplicated(int fd, int copy)

@@ -7,13 +7,18 @@
 #include <sys/uio.h>
 
 #include <atomic>
+#include <condition_variable>
 #include <list>
+#include <map>
 #include <memory>
 #include <mutex>
+#include <span>
 #include <string>
+#include <string_view>
 #include <unordered_map>
 #include <vector>
 
+#include "base/standstill.hpp"
 #include "machine/counters.hpp"
 #include "machine/machine.hpp"
 #include "machine/removal_watch.hpp"
@@ -24,9 +29,11 @@
 #include "preload/journal.hpp"
 #include "preload/link.hpp"
 #include "preload/nodes.hpp"
+#include "preload/offer.hpp"
 #include "preload/remotes.hpp"
 #include "preload/sharing.hpp"
 #include "preload/signals.hpp"
+#include "preload/successor.hpp"
 #include "uapi/call.hpp"
 
 namespace pinfold::preload {
@@ -72,6 +79,20 @@ public:
     void become_child();
     // A descriptor of `fd`'s file is about to leave through a socket; or it did not.
     void sending(int fd, bool sent);
+
+    // Programs that are about to begin (preload/abi.h), and the end of this one.
+    void share();
+    void before_exec(std::span<char> held);
+    void exec_failed();
+    void before_spawn(bool any_fd, std::span<char> held);
+    void after_spawn();
+    void before_vfork();
+    void after_vfork() { after_spawn(); }
+    void before_borrowed_exec(std::span<char> held);
+    void borrowed_exec_failed();
+    void take_held(std::string_view held);
+    void before_exit();
+
     // Brings the run's counters up to date.
     void publish();
 
@@ -95,7 +116,10 @@ private:
     void let_go(uapi::FileId file) override { (void)drop(file); }
     void departed(uapi::FileId file) override;
     void arrived(uapi::FileId file) override;
-    Result<Connection> welcome(Holds holds) override { return sharing_.welcome(std::move(holds)); }
+    Result<Connection> welcome(Holds files, Terms terms) override
+    {
+        return sharing_.welcome(std::move(files), terms);
+    }
     void settle() override { sharing_.settle(); }
     bool device_bound(std::string_view name) const override;
     PageSize host_page() const override { return description_.host.page_size; }
@@ -125,13 +149,26 @@ private:
     std::optional<uapi::FileId> find_owner(int fd);
     long adopt_one(int fd);
     void see_inherited();
-    Link* link_to(int pid, std::filesystem::path const& socket);
+    Link* link_to(std::filesystem::path const& socket);
     Result<uapi::FileId> open_group(unsigned number);
     bool group_has_node(unsigned number) const;
     void settle_everywhere();
     // Pages that the owners of files which we use have charged to us.
     std::uint64_t charged_elsewhere();
     std::optional<uapi::FileId> ask(Link& link, int fd);
+    std::vector<Link*> all_links();
+    void resume_all();
+    void leave_machine();
+    void reach_by(std::optional<Connection> owner,
+                  std::vector<std::pair<Link*, Connection>> links_instead);
+
+    Holds own_files(bool of_bars) const;
+    void offer(Offer& made, bool any_fd);
+    bool others_have_files();
+    bool make_successor();
+    void settle_as_successor();
+    void keep();
+    bool only_on_the_way();
     bool drop(uapi::FileId file);  // true: the last holder has gone, and the file with it
     void release(uapi::FileId file);
     void publish_now_and_then();
@@ -155,6 +192,7 @@ private:
     std::mutex claims_mutex_;
     std::unordered_map<unsigned, UniqueFd> group_claims_;  // by group number
 
+    std::filesystem::path const owners_;  // where their sockets are
     Sharing sharing_;
     Remotes remotes_;
     std::mutex shares_mutex_;                                // guards what follows
@@ -162,10 +200,17 @@ private:
     std::unordered_map<std::uint32_t, unsigned> on_the_way_;
     std::atomic<bool> inherited_seen_{false};
     std::list<Link> links_;  // to owners; they stay, for files name them
-    std::unordered_map<int, Link*> links_by_pid_;
+    std::map<std::string, Link*> links_by_socket_;
     // From before_fork() on: connections for the child, in our place and in those of our links.
     std::optional<Connection> for_child_;
     std::vector<std::pair<Link*, Connection>> links_for_child_;
+    // While a program is about to be replaced, or the process to end.
+    std::mutex succession_mutex_;
+    std::unique_ptr<Offer> offered_;
+    std::optional<Successor> successor_;
+    std::optional<Standstill> still_;
+    std::mutex let_go_mutex_;
+    std::condition_variable let_go_;  // a file has been, where that matters: in a keeper
     std::atomic<std::uint64_t> next_publish_{0};
 };
 

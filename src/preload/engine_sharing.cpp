@@ -6,8 +6,8 @@
 #include <sys/un.h>
 
 #include <algorithm>
-#include <charconv>
 
+#include "base/worker.hpp"
 #include "preload/engine.hpp"
 #include "preload/execution.hpp"
 #include "preload/log.hpp"
@@ -32,17 +32,13 @@ std::optional<Connection> connect_to(std::filesystem::path const& socket)
     return Connection{std::move(connection)};
 }
 
-// Visits the owners of the run that have a socket, but for ourselves, until `visit` is satisfied.
+// Visits the sockets of the run's owners, but for `own`, until `visit` is satisfied.
 template <class Visit>
-void each_owner(std::filesystem::path const& directory, Visit visit)
+void each_owner(std::filesystem::path const& directory, std::string const& own, Visit visit)
 {
     std::error_code error;
-    for (auto const& entry : std::filesystem::directory_iterator{directory, error}) {
-        auto const name = entry.path().filename().string();
-        int pid = 0;
-        (void)std::from_chars(name.data(), name.data() + name.size(), pid);
-        if (pid != ::getpid() && visit(pid, entry.path())) return;
-    }
+    for (auto const& entry : std::filesystem::directory_iterator{directory, error})
+        if (entry.is_socket(error) && entry.path() != own && visit(entry.path())) return;
 }
 
 }  // namespace
@@ -133,32 +129,28 @@ std::optional<uapi::FileId> Engine::ask(Link& link, int fd)
     return std::nullopt;
 }
 
-// A link to that process, new or known. nullptr: it has gone.
-Link* Engine::link_to(int pid, std::filesystem::path const& socket)
+// A link to the owner behind that socket, new or known. nullptr: it has gone.
+Link* Engine::link_to(std::filesystem::path const& socket)
 {
     std::scoped_lock const lock{shares_mutex_};
-    auto const known = links_by_pid_.find(pid);
-    if (known != links_by_pid_.end() && known->second->alive()) return known->second;
+    auto const known = links_by_socket_.find(socket);
+    if (known != links_by_socket_.end() && known->second->alive()) return known->second;
     auto connection = connect_to(socket);
     if (!connection) return nullptr;
     Link* const link = &links_.emplace_back(std::move(*connection), answers());
-    links_by_pid_.insert_or_assign(pid, link);
+    links_by_socket_.insert_or_assign(socket, link);
     return link;
 }
 
 // Whose file an unknown descriptor is, among the owners of the run.
 std::optional<uapi::FileId> Engine::find_owner(int fd)
 {
-    std::vector<Link*> known;
-    {
-        std::scoped_lock const lock{shares_mutex_};
-        for (auto& link : links_) known.push_back(&link);
-    }
+    std::vector<Link*> const known = all_links();
     for (Link* const link : known)
         if (auto const file = ask(*link, fd)) return file;
     std::optional<uapi::FileId> found;
-    each_owner(state_ / PINFOLD_DIR_OWNERS, [&](int pid, std::filesystem::path const& socket) {
-        Link* const link = link_to(pid, socket);
+    each_owner(owners_, sharing_.address(), [&](std::filesystem::path const& socket) {
+        Link* const link = link_to(socket);
         bool const asked = std::ranges::find(known, link) != known.end();
         if (link != nullptr && !asked) found = ask(*link, fd);
         return found.has_value();
@@ -169,21 +161,16 @@ std::optional<uapi::FileId> Engine::find_owner(int fd)
 void Engine::settle_everywhere()
 {
     sharing_.settle();
-    each_owner(state_ / PINFOLD_DIR_OWNERS, [&](int pid, std::filesystem::path const& socket) {
-        if (Link* const link = link_to(pid, socket)) link->settle();
+    each_owner(owners_, sharing_.address(), [&](std::filesystem::path const& socket) {
+        if (Link* const link = link_to(socket)) link->settle();
         return false;
     });
 }
 
 std::uint64_t Engine::charged_elsewhere()
 {
-    std::vector<Link*> links;
-    {
-        std::scoped_lock const lock{shares_mutex_};
-        for (auto& link : links_) links.push_back(&link);
-    }
     std::uint64_t pages = 0;
-    for (Link* const link : links)
+    for (Link* const link : all_links())
         if (link->alive()) pages += link->charged().value_or(0);
     return pages;
 }
@@ -203,35 +190,46 @@ Result<int> Engine::install_from(Link& link, uapi::FileId file)
 
 // ---- fork(2) ----
 
+std::vector<Link*> Engine::all_links()
+{
+    std::scoped_lock const lock{shares_mutex_};
+    std::vector<Link*> links;
+    for (auto& link : links_) links.push_back(&link);
+    return links;
+}
+
+// What guests hold is not the program's.
+Owner::Holds Engine::own_files(bool of_bars) const
+{
+    Holds files;
+    for (int const fd : fds_.descriptors()) files.insert(fds_.owner(fd));
+    if (of_bars)
+        for (auto const file : bars_.holds()) files.insert(key(file));
+    std::erase_if(
+        files, [](std::uint32_t file) { return Remotes::covers(static_cast<uapi::FileId>(file)); });
+    return files;
+}
+
 // Connections for the child first, while everything still works; then nothing of the engine is
-// under way.
+// under way. A successor's fork is in a Standstill, and has what it needs.
 void Engine::before_fork()
 {
-    for_child_.reset();
-    links_for_child_.clear();
-    if (live_.load(std::memory_order_acquire) != nullptr) {
-        // What guests hold is not the child's.
-        Holds holds;
-        for (int const fd : fds_.descriptors()) holds.insert(fds_.owner(fd));
-        for (auto const file : bars_.holds()) holds.insert(key(file));
-        std::erase_if(holds, [](std::uint32_t file) {
-            return Remotes::covers(static_cast<uapi::FileId>(file));
-        });
-        if (!holds.empty()) {
-            sharing_.listen();
-            if (auto connection = sharing_.welcome(std::move(holds)))
-                for_child_ = std::move(*connection);
+    if (!Standstill::mine()) {
+        succession_mutex_.lock();
+        for_child_.reset();
+        links_for_child_.clear();
+        if (live_.load(std::memory_order_acquire) != nullptr) {
+            if (auto files = own_files(true); !files.empty()) {
+                sharing_.listen();
+                if (auto connection = sharing_.welcome(std::move(files), Terms::held))
+                    for_child_ = std::move(*connection);
+            }
         }
+        for (Link* const link : all_links())
+            if (link->alive())
+                if (auto connection = link->another())
+                    links_for_child_.emplace_back(link, std::move(*connection));
     }
-    std::vector<Link*> links;
-    {
-        std::scoped_lock const lock{shares_mutex_};
-        for (auto& link : links_) links.push_back(&link);
-    }
-    for (Link* const link : links)
-        if (link->alive())
-            if (auto connection = link->another())
-                links_for_child_.emplace_back(link, std::move(*connection));
     build_mutex_.lock();
     claims_mutex_.lock();
     sharing_.pause();
@@ -241,7 +239,7 @@ void Engine::before_fork()
     fds_.pause();
 }
 
-void Engine::after_fork()
+void Engine::resume_all()
 {
     fds_.resume();
     bars_.resume();
@@ -250,23 +248,39 @@ void Engine::after_fork()
     sharing_.resume();
     claims_mutex_.unlock();
     build_mutex_.unlock();
+}
+
+void Engine::after_fork()
+{
+    resume_all();
+    if (Standstill::mine()) return;
     for_child_.reset();
     links_for_child_.clear();
+    succession_mutex_.unlock();
 }
 
 // What the parent's engine is made of is left where it is: other threads of the parent may have
 // been in any part of it. What stands for the process itself begins anew.
 void Engine::become_child()
 {
-    fds_.resume();
-    bars_.resume();
-    remotes_.resume();
-    shares_mutex_.unlock();
+    resume_all();
+    if (Standstill::mine()) return;  // a successor, which looks after itself
+    succession_mutex_.unlock();
+    sharing_.pause();
     sharing_.forget([this](int fd) { fds_.close_hidden(fd); });
-    claims_mutex_.unlock();
-    build_mutex_.unlock();
-
+    Worker::forget_all();
     forget_executions();
+    group_claims_.clear();
+    witnesses_.clear();
+    std::vector<Link*> const old = all_links();
+    leave_machine();
+    reach_by(std::exchange(for_child_, std::nullopt), std::exchange(links_for_child_, {}));
+    for (Link* const link : old) fds_.close_hidden(link->abandon());
+}
+
+// The machine is another process's from now on; what it is made of stays where it is.
+void Engine::leave_machine()
+{
     live_.store(nullptr, std::memory_order_release);
     (void)machine_.release();
     (void)removals_.release();
@@ -274,30 +288,27 @@ void Engine::become_child()
     (void)counters_.release();
     process_ = std::make_unique<ClientProcess>(*lock_source_, description_.host.page_size,
                                                description_.kernel, bars_);
-    group_claims_.clear();
-    witnesses_.clear();
     on_the_way_.clear();
-    links_by_pid_.clear();
+    links_by_socket_.clear();
+}
 
-    std::vector<Link*> old;
-    for (auto& link : links_) old.push_back(&link);
-    Link* const parent =
-        for_child_ ? &links_.emplace_back(std::move(*for_child_), answers()) : nullptr;
+// What was ours is reached by `owner` from now on, and what was a link's by the one that is
+// instead.
+void Engine::reach_by(std::optional<Connection> owner,
+                      std::vector<std::pair<Link*, Connection>> links_instead)
+{
+    Link* const ours = owner ? &links_.emplace_back(std::move(*owner), answers()) : nullptr;
     std::vector<std::pair<Link*, Link*>> instead;
-    for (auto& [link, connection] : links_for_child_)
+    for (auto& [link, connection] : links_instead)
         instead.emplace_back(link, &links_.emplace_back(std::move(connection), answers()));
-    for_child_.reset();
-    links_for_child_.clear();
-    for (Link* const link : old) fds_.close_hidden(link->abandon());
-
     remotes_.rebind([&](Link* link) {
         auto const found = std::ranges::find(instead, link, &std::pair<Link*, Link*>::first);
         return found != instead.end() ? found->second : link;
     });
     auto const now = [&](uapi::FileId file) {
         if (Remotes::covers(file)) return file;
-        if (parent == nullptr) return uapi::FileId::none;
-        return remotes_.number(*parent, file).value_or(uapi::FileId::none);
+        if (ours == nullptr) return uapi::FileId::none;
+        return remotes_.number(*ours, file).value_or(uapi::FileId::none);
     };
     fds_.rebind(now);
     bars_.rebind(now);

@@ -96,6 +96,20 @@ std::vector<int> FdTable::descriptors() const
     return found;
 }
 
+bool FdTable::any_held() const
+{
+    std::scoped_lock const lock{mutex_};
+    return !holders_.empty();
+}
+
+void FdTable::forget_descriptors(FunctionRef<void(uapi::FileId)> visit)
+{
+    for (int const fd : descriptors()) {
+        auto const file = slot(owners_, fd).exchange(PINFOLD_FOREIGN, std::memory_order_relaxed);
+        visit(static_cast<uapi::FileId>(file));
+    }
+}
+
 void FdTable::rebind(FunctionRef<uapi::FileId(uapi::FileId)> file_of)
 {
     std::unordered_map<std::uint32_t, unsigned> holders;
@@ -112,6 +126,17 @@ void FdTable::close_hidden(int fd)
 {
     closing_hidden(fd);
     ::close(fd);
+}
+
+void FdTable::close_all_but_hidden() const
+{
+    unsigned first = 0;
+    for (unsigned fd = 0; fd < PINFOLD_TABLE_SIZE; ++fd) {
+        if (owner(static_cast<int>(fd)) != PINFOLD_INTERNAL) continue;
+        if (first < fd) (void)::close_range(first, fd - 1, 0);
+        first = fd + 1;
+    }
+    (void)::close_range(first, ~0U, 0);
 }
 
 void FdTable::hide_own_descriptors(std::uint32_t* owners)

@@ -38,6 +38,11 @@ public:
     // Some descriptor of each of our files, for telling whether an unknown one is an alias of it.
     std::vector<int> descriptors() const;
 
+    // Whether anything holds any file.
+    bool any_held() const;
+    // Descriptors of files of ours are none any more; `visit` is told the file of each.
+    void forget_descriptors(FunctionRef<void(uapi::FileId)> visit);
+
     // In a child of fork(2): each file is another's now (FileId::none: it cannot be reached), and
     // held by the child's descriptors alone.
     void rebind(FunctionRef<uapi::FileId(uapi::FileId)> file_of);
@@ -50,6 +55,8 @@ public:
     static void hide_own_descriptors(std::uint32_t* owners);
     // Closes a hidden one whose UniqueFd is out of reach.
     void close_hidden(int fd);
+    // Closes every descriptor of the process that is not a hidden one.
+    void close_all_but_hidden() const;
 
 private:
     std::uint32_t* owners_;

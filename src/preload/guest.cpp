@@ -2,6 +2,9 @@
 
 #include <algorithm>
 
+#include "base/standstill.hpp"
+#include "base/worker.hpp"
+
 namespace pinfold::preload {
 namespace {
 
@@ -107,30 +110,57 @@ host::LockCap RemoteProcess::lock_cap()
 
 // ---- the guest ----
 
-Guest::Guest(Owner& owner, Connection connection, Owner::Holds holds)
+Guest::Guest(Owner& owner, Connection connection, Owner::Holds files, Owner::Terms terms)
     : owner_{owner},
       connection_{std::move(connection)},
-      holds_{std::move(holds)},
       process_{std::make_unique<RemoteProcess>(connection_, owner.host_page())}
 {
+    (terms == Owner::Terms::held ? holds_ : offered_) = std::move(files);
+    count_files();
 }
 
-void Guest::serve()
+// Nothing is taken from the socket but while busy: a question that this process has not begun to
+// answer is there for the one that takes the machine over.
+bool Guest::serve()
+{
+    process_->serve_here();
+    for (bool more = true; more;) {
+        bool const something = connection_.await();
+        Busy const busy;
+        if (Worker::dismissed()) return false;
+        more = something && answer_one();
+        count_files();
+    }
+    Busy const busy;
+    if (Worker::dismissed()) return false;
+    process_->end();
+    for (auto const file : holds_) owner_.let_go(static_cast<uapi::FileId>(file));
+    holds_.clear();
+    end_offer();
+    count_files();
+    return true;
+}
+
+bool Guest::answer_one()
 {
     Message message;
     UniqueFd descriptor;
-    while (connection_.receive(message, descriptor)) {
-        if (message.kind == Kind::hello) {
-            process_->introduce(message.get<host::Task>(), std::move(descriptor));
-            continue;
-        }
-        int with = -1;
-        auto const answer = answer_to(message, descriptor, with);
-        if (!connection_.send(answer, with)) break;
-        given_away_ = {};
+    if (!connection_.receive(message, descriptor)) return false;
+    if (message.kind == Kind::hello) {
+        process_->introduce(message.get<host::Task>(), std::move(descriptor));
+        return true;
     }
-    process_->end();
-    for (auto const file : holds_) owner_.let_go(static_cast<uapi::FileId>(file));
+    int with = -1;
+    auto const answer = answer_to(message, descriptor, with);
+    bool const sent = connection_.send(answer, with).has_value();
+    given_away_ = {};
+    return sent;
+}
+
+void Guest::end_offer()
+{
+    for (auto const file : std::exchange(offered_, {}))
+        owner_.let_go(static_cast<uapi::FileId>(file));
 }
 
 void Guest::take_hold(uapi::FileId file)
@@ -172,8 +202,11 @@ Message Guest::answer_to(Message& message, UniqueFd& descriptor, int& with)
             return answer;
         case Kind::settle: owner_.settle(); return answer;
         case Kind::charged: answer.values[0] = process_->locked_memory().charged(); return answer;
+        case Kind::begun: end_offer(); return answer;
         case Kind::another: {
-            auto other = owner_.welcome(holds_);
+            bool const offers = message.values[0] != 0;
+            auto other = offers ? owner_.welcome(files_in(message), Owner::Terms::offered)
+                                : owner_.welcome(holds_, Owner::Terms::held);
             if (!other) return Message::failed(other.error());
             given_away_ = other->take();
             with = given_away_.get();
@@ -181,6 +214,19 @@ Message Guest::answer_to(Message& message, UniqueFd& descriptor, int& with)
         }
         default: return Message::failed(Errno::inval);
     }
+}
+
+// The files in a message, as far as the guest holds them.
+Owner::Holds Guest::files_in(Message const& message) const
+{
+    Owner::Holds files;
+    for (std::size_t at = 0; at + sizeof(std::uint32_t) <= message.size;
+         at += sizeof(std::uint32_t)) {
+        std::uint32_t file = 0;
+        std::memcpy(&file, message.payload.data() + at, sizeof file);
+        if (holds_.contains(file)) files.insert(file);
+    }
+    return files;
 }
 
 Message Guest::map(Message const& message, int& with)

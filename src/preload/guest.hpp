@@ -33,9 +33,12 @@ public:
     // A descriptor of `file` is on its way; has arrived.
     virtual void departed(uapi::FileId file) = 0;
     virtual void arrived(uapi::FileId file) = 0;
-    // A connection for one more guest, which holds the same files. EMFILE, ENOMEM.
+    // A connection for one more guest, and its files. EMFILE, ENOMEM, EAGAIN.
     using Holds = std::unordered_set<std::uint32_t>;  // FileIds
-    virtual Result<Connection> welcome(Holds holds) = 0;
+    // `held`: the guest has them, as the child of a guest does. `offered`: a program that is about
+    // to begin may have them; it recognises those that it has, and then the offer ends.
+    enum class Terms { held, offered };
+    virtual Result<Connection> welcome(Holds files, Terms terms) = 0;
     // Returns when nothing is held any more by guests that have ended.
     virtual void settle() = 0;
     virtual bool device_bound(std::string_view name) const = 0;
@@ -49,6 +52,8 @@ public:
     ~RemoteProcess() override { mm_->end(); }
 
     void introduce(host::Task const& task, UniqueFd memory);
+    // Questions go to the guest from this thread only.
+    void serve_here() { served_by_ = std::this_thread::get_id(); }
     // The guest is gone.
     void end();
 
@@ -69,7 +74,7 @@ private:
     void refresh_limits();
 
     Connection const& connection_;
-    std::thread::id const served_by_ = std::this_thread::get_id();
+    std::atomic<std::thread::id> served_by_{};
     std::atomic<bool> ended_{false};
     host::Task task_{};
     std::unique_ptr<host::RemoteMemory> memory_;
@@ -80,11 +85,16 @@ private:
 
 class Guest final : public uapi::Client {
 public:
-    // On the thread that will serve() it. `holds`: what the guest holds from the first.
-    Guest(Owner& owner, Connection connection, Owner::Holds holds);
+    // `files` are held for the guest already, on those terms.
+    Guest(Owner& owner, Connection connection, Owner::Holds files, Owner::Terms terms);
 
-    // Until the connection ends; then what it holds is let go.
-    void serve();
+    // Until the connection ends; then what it holds is let go. May begin again, in a process that
+    // has taken the machine over in a Standstill. False: this process serves it no more.
+    bool serve();
+    // REQUIRES: a Standstill, or what is said may be late.
+    bool has_files() const { return files_.load(std::memory_order_relaxed) != 0; }
+
+    int descriptor() const { return connection_.descriptor(); }
 
     // The process, which mappings may go on to name.
     std::unique_ptr<RemoteProcess> leave_behind() { return std::move(process_); }
@@ -103,10 +113,16 @@ private:
         return holds_.contains(static_cast<std::uint32_t>(file));
     }
     void take_hold(uapi::FileId file);
+    Owner::Holds files_in(Message const& message) const;
+    bool answer_one();
+    void end_offer();
+    void count_files() { files_ = holds_.size() + offered_.size(); }
 
     Owner& owner_;
     Connection connection_;
     Owner::Holds holds_;
+    Owner::Holds offered_;
+    std::atomic<std::size_t> files_{0};  // in both
     std::unique_ptr<RemoteProcess> process_;
     UniqueFd given_away_;  // sent with an answer, closed with the next
 };

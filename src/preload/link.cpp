@@ -169,14 +169,37 @@ Result<std::uint64_t> Link::charged()
     return message_.values[0];
 }
 
-Result<Connection> Link::another()
+Result<Connection> Link::ask_for_connection()
 {
-    std::scoped_lock const lock{mutex_};
-    (void)question(Kind::another);
     UniqueFd socket;
     TRY(ask(socket));
     if (!socket) return fail(Errno::mfile);
     return Connection{std::move(socket)};
+}
+
+Result<Connection> Link::another()
+{
+    std::scoped_lock const lock{mutex_};
+    (void)question(Kind::another);
+    return ask_for_connection();
+}
+
+Result<Connection> Link::another(std::vector<std::uint32_t> const& files)
+{
+    std::scoped_lock const lock{mutex_};
+    auto& message = question(Kind::another);
+    message.values[0] = 1;
+    std::size_t const size = std::min(files.size() * sizeof files[0], Message::kRoom);
+    message.size = static_cast<std::uint32_t>(size);
+    std::memcpy(message.payload.data(), files.data(), size);
+    return ask_for_connection();
+}
+
+void Link::begun()
+{
+    std::scoped_lock const lock{mutex_};
+    (void)question(Kind::begun);
+    (void)ask();
 }
 
 }  // namespace pinfold::preload

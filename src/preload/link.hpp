@@ -4,6 +4,7 @@
 
 #include <atomic>
 #include <mutex>
+#include <vector>
 
 #include "preload/wire.hpp"
 #include "uapi/call.hpp"
@@ -42,8 +43,12 @@ public:
     void sent(uapi::FileId file);
     // Returns when the owner has seen to the ends of all its guests.
     void settle();
-    // A connection for a child of ours.
+    // A connection for a child of ours; for a program that is offered `files`, of which as many
+    // count as fit into a message.
     Result<Connection> another();
+    Result<Connection> another(std::vector<std::uint32_t> const& files);
+    // We, a program that has begun, have recognised all that we have of what was offered to us.
+    void begun();
 
     // The host pages that the owner's containers have charged to us. EIO: the owner is gone.
     Result<std::uint64_t> charged();
@@ -67,6 +72,7 @@ private:
     Result<> ask();
     void serve(UniqueFd& back);
     Result<> introduce();
+    Result<Connection> ask_for_connection();
     Message& question(Message::Kind kind);
 
     Connection connection_;

@@ -10,6 +10,8 @@
 
 #include <signal.h>
 
+#include "base/standstill.hpp"
+
 namespace pinfold::preload {
 
 class Signals {
@@ -60,6 +62,9 @@ public:
     ~Inside();
     Inside(Inside const&) = delete;
     Inside& operator=(Inside const&) = delete;
+
+private:
+    Busy busy_;
 };
 
 }  // namespace pinfold::preload

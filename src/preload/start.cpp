@@ -43,16 +43,25 @@ auto entered(auto&& work)
     return pinfold::preload::own_stack::run(nullptr, work);
 }
 
-// One that may run out of memory.
+// What may run out of memory.
+long short_of_memory(auto&& work)
+{
+    try {
+        return work();
+    } catch (std::bad_alloc const&) {
+        return -ENOMEM;
+    }
+}
+
 long guarded(auto&& work)
 {
-    return entered([&]() -> long {
-        try {
-            return work();
-        } catch (std::bad_alloc const&) {
-            return -ENOMEM;
-        }
-    });
+    return entered([&]() -> long { return short_of_memory(work); });
+}
+
+// What waits until nobody is inside, or for who does.
+void outside(auto&& work)
+{
+    (void)short_of_memory([&] { return work(), 0L; });
 }
 
 constexpr pinfold_engine kFunctions{
@@ -103,6 +112,26 @@ constexpr pinfold_engine kFunctions{
     .adopt = [](int fd) { return guarded([&] { return engine().adopt(fd); }); },
     .sending = [](int fd,
                   int sent) { guarded([&] { return engine().sending(fd, sent != 0), 0L; }); },
+    .share = [] { outside([] { engine().share(); }); },
+    .before_exec =
+        [](char* held, size_t room) {
+            *held = '\0';
+            outside([&] { engine().before_exec({held, room}); });
+        },
+    .exec_failed = [] { engine().exec_failed(); },
+    .before_spawn =
+        [](int any_fd, char* held, size_t room) {
+            *held = '\0';
+            outside([&] { engine().before_spawn(any_fd != 0, {held, room}); });
+        },
+    .after_spawn = [] { engine().after_spawn(); },
+    .before_vfork = [] { outside([] { engine().before_vfork(); }); },
+    .after_vfork = [] { engine().after_vfork(); },
+    .before_borrowed_exec = [](char* held,
+                               size_t room) { engine().before_borrowed_exec({held, room}); },
+    .borrowed_exec_failed = [] { engine().borrowed_exec_failed(); },
+    .take_held = [](char const* held) { guarded([held] { return engine().take_held(held), 0L; }); },
+    .before_exit = [] { outside([] { engine().before_exit(); }); },
     .closed =
         [](uint32_t file) {
             entered([=] { engine().closed(static_cast<pinfold::uapi::FileId>(file)); });

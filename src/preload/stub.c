@@ -4,6 +4,7 @@
  *
  * Every function here has the C library's contract (errno included). Thread safe; async-signal-safe
  * where the C library's function is, except for the call that loads the engine. */
+#include <asm/ioctls.h>
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -114,6 +115,8 @@ static void resolve(void)
 #undef NEXT
 }
 
+static void take_held(void);
+
 __attribute__((constructor)) static void begin(void)
 {
     if (next.ioctl == NULL) resolve();
@@ -130,6 +133,7 @@ __attribute__((constructor)) static void begin(void)
     state_directory = strdup(state); /* the program may change its environment */
     engine_path = strdup(engine_path);
     pinfold_sysfs_begin(state_directory);
+    take_held();
 }
 
 /* Another library's constructor may call us before ours has run. */
@@ -181,6 +185,31 @@ static struct pinfold_engine const* load(void)
     return now;
 }
 
+struct pinfold_engine const* pinfold_succession(bool* is_borrowed)
+{
+    *is_borrowed = borrowed();
+    return __atomic_load_n(&engine, __ATOMIC_ACQUIRE);
+}
+
+/* Descriptors of ours that came with the program's image are known from the start. */
+static void take_held(void)
+{
+    char const* const held = getenv(PINFOLD_ENV_HELD);
+    if (held == NULL) return;
+    char text[PINFOLD_HELD_ROOM];
+    size_t const length = strlen(held);
+    if (length < sizeof text && load() != NULL) {
+        memcpy(text, held, length + 1);
+        engine->take_held(text);
+    }
+    (void)unsetenv(PINFOLD_ENV_HELD);
+}
+
+__attribute__((destructor)) static void end(void)
+{
+    if (engine != NULL && !borrowed()) engine->before_exit();
+}
+
 static inline uint32_t owner(int fd)
 {
     if (UNLIKELY((unsigned)fd >= PINFOLD_TABLE_SIZE)) return PINFOLD_FOREIGN;
@@ -221,6 +250,8 @@ int ioctl(int fd, unsigned long request, unsigned long arg);
 int ioctl(int fd, unsigned long request, unsigned long arg)
 {
     READY();
+    if (ours(fd) && (request == FIOCLEX || request == FIONCLEX))
+        return fcntl(fd, F_SETFD, request == FIOCLEX ? FD_CLOEXEC : 0);
     if (!ours(fd)) {
         if (LIKELY(!vfio_request(request)) || load() == NULL || engine->adopt(fd) == 0)
             return next.ioctl(fd, request, arg);
@@ -944,6 +975,10 @@ long pinfold_syscall(long number, long a, long b, long c, long d, long e, long f
         case SYS_open: return open_by_number(AT_FDCWD, (char const*)a, (int)b, (mode_t)c);
         case SYS_openat: return open_by_number((int)a, (char const*)b, (int)c, (mode_t)d);
         case SYS_sendmsg: return sendmsg((int)a, (struct msghdr const*)b, (int)c);
+        case SYS_execve: return execve((char const*)a, (char* const*)b, (char* const*)c);
+        case SYS_execveat:
+            return execveat((int)a, (char const*)b, (char* const*)c, (char* const*)d, (int)e);
+        case SYS_exit_group: _exit((int)a);
         case SYS_recvmsg: return recvmsg((int)a, (struct msghdr*)b, (int)c);
         case SYS_sigaltstack: return sigaltstack((stack_t const*)a, (stack_t*)b);
         case SYS_read: return read((int)a, (void*)b, (size_t)c);

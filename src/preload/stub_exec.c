@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include "machine/run_names.h"
+#include "preload/abi.h"
 #include "preload/stub_parts.h"
 
 extern char** environ;
@@ -133,37 +134,47 @@ static void tell(char const* path, char const* why)
     (void)close(fd);
 }
 
-static void look_at(char const* path)
+/* False: nothing there can be executed, and an exec of it will fail. */
+static bool look_at(char const* path)
 {
     int const saved = errno;
-    int const fd = path == NULL ? -1 : open_quietly(path, O_RDONLY);
+    struct stat status;
+    bool const can_be = path != NULL && faccessat(AT_FDCWD, path, X_OK, AT_EACCESS) == 0 &&
+                        stat(path, &status) == 0 && S_ISREG(status.st_mode);
+    int const fd = can_be ? open_quietly(path, O_RDONLY) : -1;
     if (fd >= 0) {
         char const* const why = why_not(fd);
         if (why != NULL) tell(path, why);
         (void)close(fd);
     }
     errno = saved;
+    return can_be;
+}
+
+/* As execveat(2) names it. */
+static void look_at_one_in(int directory, char const* path)
+{
+    bool const itself = path == NULL || path[0] == '\0';
+    int const fd = itself ? directory : openat(directory, path, O_RDONLY | O_CLOEXEC);
+    char const* const why = fd >= 0 ? why_not(fd) : NULL;
+    if (why != NULL) tell(itself ? "" : path, why);
+    if (!itself && fd >= 0) (void)close(fd);
 }
 
 /* As execvp(3) searches. */
-static void look_in_path(char const* name)
+static bool look_in_path(char const* name)
 {
-    if (name == NULL || strchr(name, '/') != NULL) {
-        look_at(name);
-        return;
-    }
+    if (name == NULL || strchr(name, '/') != NULL) return look_at(name);
     char const* list = getenv("PATH");
     char path[4096];
     for (list = list != NULL ? list : "/bin:/usr/bin"; *list != '\0';) {
         int const length = (int)strcspn(list, ":");
         int const size =
             snprintf(path, sizeof path, "%.*s%s%s", length, list, length ? "/" : "", name);
-        if (size > 0 && (size_t)size < sizeof path && access(path, X_OK) == 0) {
-            look_at(path);
-            return;
-        }
+        if (size > 0 && (size_t)size < sizeof path && look_at(path)) return true;
         list += length + (list[length] != '\0');
     }
+    return false;
 }
 
 /* ---- environments ---- */
@@ -183,17 +194,18 @@ static bool has_us(char const* preload)
 static size_t room_for(char* const* environment)
 {
     char const* const theirs = find(environment, kNames[kPreload]);
-    return (count_of(environment) + kVariables + 1) * sizeof(char*) +
+    return (count_of(environment) + kVariables + 2) * sizeof(char*) +
            (kept[kPreload] != NULL ? strlen(kept[kPreload]) : 0) +
            (theirs != NULL ? strlen(theirs) : 0) + 2;
 }
 
-/* `environment` with what the launcher set, made in `room`; itself where it has all of it. */
-static char* const* with_us(char* const* environment, void* room)
+/* `environment` with what the launcher set and with `held` ("NAME=value"; NULL: none), made in
+ * `room`; itself where it has all of it. */
+static char* const* with_us(char* const* environment, char* held, void* room)
 {
     if (kept[kState] == NULL || kept[kPreload] == NULL) return environment;
     char const* const theirs = find(environment, kNames[kPreload]);
-    bool complete = has_us(theirs);
+    bool complete = has_us(theirs) && held == NULL;
     for (int i = kState; i < kVariables; ++i)
         complete = complete && (kept[i] == NULL || find(environment, kNames[i]) != NULL);
     if (complete) return environment;
@@ -204,7 +216,8 @@ static char* const* with_us(char* const* environment, void* room)
         if (*at != theirs) made[count++] = *at;
     for (int i = kState; i < kVariables; ++i)
         if (kept[i] != NULL && find(environment, kNames[i]) == NULL) made[count++] = (char*)kept[i];
-    char* const preload = (char*)(made + count_of(environment) + kVariables + 1);
+    if (held != NULL) made[count++] = held;
+    char* const preload = (char*)(made + count_of(environment) + kVariables + 2);
     made[count++] = preload;
     made[count] = NULL;
     if (has_us(theirs)) {
@@ -217,16 +230,84 @@ static char* const* with_us(char* const* environment, void* room)
     return made;
 }
 
-#define WITH_US(environment) with_us(environment, alloca(room_for(environment)))
+#define WITH_US(environment, succession) \
+    with_us(environment, held_variable(succession), alloca(room_for(environment)))
+
+/* ---- descriptors of ours that the program that begins has ---- */
+
+struct succession {
+    struct pinfold_engine const* engine; /* NULL: not loaded */
+    bool borrowed;
+    char held[sizeof PINFOLD_ENV_HELD + PINFOLD_HELD_ROOM]; /* "NAME=value" */
+};
+
+static char* value_of_held(struct succession* succession)
+{
+    memcpy(succession->held, PINFOLD_ENV_HELD "=", sizeof PINFOLD_ENV_HELD);
+    return succession->held + sizeof PINFOLD_ENV_HELD;
+}
+
+static char* held_variable(struct succession* succession)
+{
+    bool const any = succession->engine != NULL && succession->held[sizeof PINFOLD_ENV_HELD] != 0;
+    return any ? succession->held : NULL;
+}
+
+static void before_exec(struct succession* succession)
+{
+    succession->engine = pinfold_succession(&succession->borrowed);
+    if (succession->engine == NULL) return;
+    char* const value = value_of_held(succession);
+    if (succession->borrowed)
+        succession->engine->before_borrowed_exec(value, PINFOLD_HELD_ROOM);
+    else
+        succession->engine->before_exec(value, PINFOLD_HELD_ROOM);
+}
+
+/* -1, which is what an exec returns. */
+static int exec_failed(struct succession* succession)
+{
+    int const saved = errno;
+    if (succession->engine != NULL && succession->borrowed)
+        succession->engine->borrowed_exec_failed();
+    else if (succession->engine != NULL)
+        succession->engine->exec_failed();
+    errno = saved;
+    return -1;
+}
+
+static void before_spawn(struct succession* succession, posix_spawn_file_actions_t const* actions)
+{
+    succession->engine = pinfold_succession(&succession->borrowed);
+    if (succession->borrowed) succession->engine = NULL;
+    if (succession->engine == NULL) return;
+    succession->engine->share();
+    succession->engine->before_spawn(actions != NULL, value_of_held(succession), PINFOLD_HELD_ROOM);
+}
+
+static void after_spawn(struct succession* succession)
+{
+    if (succession->engine != NULL) succession->engine->after_spawn();
+}
+
+/* For what runs programs in ways of its own: they are known by their first call. */
+static void share(void)
+{
+    bool borrowed = false;
+    struct pinfold_engine const* const engine = pinfold_succession(&borrowed);
+    if (engine != NULL && !borrowed) engine->share();
+}
 
 /* ---- the calls ---- */
 
 int execve(char const* path, char* const* arguments, char* const* environment)
 {
     PINFOLD_NEXT(execve);
-    if (kept[kState] == NULL) return next(path, arguments, environment);
-    look_at(path);
-    return next(path, arguments, WITH_US(environment));
+    if (kept[kState] == NULL || !look_at(path)) return next(path, arguments, environment);
+    struct succession succession;
+    before_exec(&succession);
+    (void)next(path, arguments, WITH_US(environment, &succession));
+    return exec_failed(&succession);
 }
 
 int execv(char const* path, char* const* arguments) { return execve(path, arguments, environ); }
@@ -234,9 +315,11 @@ int execv(char const* path, char* const* arguments) { return execve(path, argume
 int execvpe(char const* name, char* const* arguments, char* const* environment)
 {
     PINFOLD_NEXT(execvpe);
-    if (kept[kState] == NULL) return next(name, arguments, environment);
-    look_in_path(name);
-    return next(name, arguments, WITH_US(environment));
+    if (kept[kState] == NULL || !look_in_path(name)) return next(name, arguments, environment);
+    struct succession succession;
+    before_exec(&succession);
+    (void)next(name, arguments, WITH_US(environment, &succession));
+    return exec_failed(&succession);
 }
 
 int execvp(char const* name, char* const* arguments) { return execvpe(name, arguments, environ); }
@@ -247,7 +330,22 @@ int fexecve(int fd, char* const* arguments, char* const* environment)
     if (kept[kState] == NULL) return next(fd, arguments, environment);
     char const* const why = why_not(fd);
     if (why != NULL) tell(arguments[0] != NULL ? arguments[0] : "", why);
-    return next(fd, arguments, WITH_US(environment));
+    struct succession succession;
+    before_exec(&succession);
+    (void)next(fd, arguments, WITH_US(environment, &succession));
+    return exec_failed(&succession);
+}
+
+int execveat(int directory, char const* path, char* const* arguments, char* const* environment,
+             int flags)
+{
+    PINFOLD_NEXT(execveat);
+    if (kept[kState] == NULL) return next(directory, path, arguments, environment, flags);
+    look_at_one_in(directory, path);
+    struct succession succession;
+    before_exec(&succession);
+    (void)next(directory, path, arguments, WITH_US(environment, &succession), flags);
+    return exec_failed(&succession);
 }
 
 /* The arguments of execl(3) and its like, up to the NULL. */
@@ -295,8 +393,13 @@ int posix_spawn(pid_t* pid, char const* path, posix_spawn_file_actions_t const* 
 {
     PINFOLD_NEXT(posix_spawn);
     if (kept[kState] == NULL) return next(pid, path, actions, attributes, arguments, environment);
-    look_at(path);
-    return next(pid, path, actions, attributes, arguments, WITH_US(environment));
+    (void)look_at(path);
+    struct succession succession;
+    before_spawn(&succession, actions);
+    int const result =
+        next(pid, path, actions, attributes, arguments, WITH_US(environment, &succession));
+    after_spawn(&succession);
+    return result;
 }
 
 int posix_spawnp(pid_t* pid, char const* name, posix_spawn_file_actions_t const* actions,
@@ -305,6 +408,121 @@ int posix_spawnp(pid_t* pid, char const* name, posix_spawn_file_actions_t const*
 {
     PINFOLD_NEXT(posix_spawnp);
     if (kept[kState] == NULL) return next(pid, name, actions, attributes, arguments, environment);
-    look_in_path(name);
-    return next(pid, name, actions, attributes, arguments, WITH_US(environment));
+    (void)look_in_path(name);
+    struct succession succession;
+    before_spawn(&succession, actions);
+    int const result =
+        next(pid, name, actions, attributes, arguments, WITH_US(environment, &succession));
+    after_spawn(&succession);
+    return result;
+}
+
+int system(char const* command)
+{
+    PINFOLD_NEXT(system);
+    share();
+    return next(command);
+}
+
+FILE* popen(char const* command, char const* mode)
+{
+    PINFOLD_NEXT(popen);
+    share();
+    return next(command, mode);
+}
+
+/* vfork(2) returns twice, and its child must not return into a frame that it has left: the return
+ * address is kept in a register that the system call leaves alone, and pushed again behind it. In
+ * the parent, what belongs to the child is taken back before it returns. */
+__attribute__((used)) static void before_vfork(void)
+{
+    bool borrowed = false;
+    struct pinfold_engine const* const engine = pinfold_succession(&borrowed);
+    if (engine != NULL && !borrowed) engine->before_vfork();
+}
+
+__attribute__((used)) static void after_vfork(void)
+{
+    bool borrowed = false;
+    struct pinfold_engine const* const engine = pinfold_succession(&borrowed);
+    if (engine != NULL && !borrowed) engine->after_vfork();
+}
+
+__attribute__((used)) static long set_errno(long error)
+{
+    errno = (int)-error;
+    return -1;
+}
+
+__asm__(
+    "    .text\n"
+    "    .globl vfork\n"
+    "    .type vfork, @function\n"
+    "vfork:\n"
+    "    .cfi_startproc\n"
+    "    endbr64\n"
+    "    subq $8, %rsp\n"
+    "    .cfi_adjust_cfa_offset 8\n"
+    "    call before_vfork\n"
+    "    addq $8, %rsp\n"
+    "    .cfi_adjust_cfa_offset -8\n"
+    "    popq %rdi\n"
+    "    .cfi_adjust_cfa_offset -8\n"
+    "    .cfi_register %rip, %rdi\n"
+    "    movl $58, %eax\n" /* SYS_vfork */
+    "    syscall\n"
+    "    pushq %rdi\n"
+    "    .cfi_adjust_cfa_offset 8\n"
+    "    .cfi_rel_offset %rip, 0\n"
+    "    testq %rax, %rax\n"
+    "    jz 1f\n"
+    "    pushq %rax\n"
+    "    .cfi_adjust_cfa_offset 8\n"
+    "    call after_vfork\n"
+    "    popq %rax\n"
+    "    .cfi_adjust_cfa_offset -8\n"
+    "    testq %rax, %rax\n"
+    "    js 2f\n"
+    "1:  ret\n"
+    "2:  movq %rax, %rdi\n"
+    "    jmp set_errno\n"
+    "    .cfi_endproc\n"
+    "    .size vfork, . - vfork\n"
+    "    .globl __vfork\n"
+    "    .set __vfork, vfork\n");
+
+/* ---- the end ---- */
+
+static void before_exit(void)
+{
+    bool borrowed = false;
+    struct pinfold_engine const* const engine = pinfold_succession(&borrowed);
+    if (engine != NULL && !borrowed) engine->before_exit();
+}
+
+void _exit(int status)
+{
+    PINFOLD_NEXT(_exit);
+    before_exit();
+    next(status);
+    abort(); /* not reached */
+}
+
+void _Exit(int status) { _exit(status); }
+
+/* The C library's ends the parent in ways of its own. */
+int daemon(int stay, int keep_open)
+{
+    pid_t const child = fork();
+    if (child < 0) return -1;
+    if (child > 0) _exit(0);
+    if (setsid() < 0) return -1;
+    if (!stay) (void)!chdir("/");
+    if (keep_open) return 0;
+    int const null = open("/dev/null", O_RDWR);
+    if (null < 0) return -1;
+    for (int fd = 0; fd <= 2; ++fd)
+        if (fd != null) (void)dup2(null, fd);
+    if (null > 2) (void)close(null);
+    return 0;
 }

@@ -32,6 +32,10 @@ void pinfold_remember_environment(void);
 ssize_t pinfold_plain_write(int fd, void const* data, size_t size);
 int pinfold_plain_close(int fd);
 
+/* The engine, where it is loaded and has something to say of a program that is about to begin; NULL
+ * otherwise. `borrowed`: this is a child between vfork(2) and exec, in its parent's memory. */
+struct pinfold_engine const* pinfold_succession(bool* borrowed);
+
 /* Files of the run's /sys that act when they are written. */
 void pinfold_sysfs_begin(char const* state_directory);
 /* `fd` was just opened by that path. */

@@ -1,5 +1,6 @@
 #include "preload/wire.hpp"
 
+#include <poll.h>
 #include <sys/socket.h>
 
 #include <cerrno>
@@ -32,6 +33,14 @@ Result<std::array<Connection, 2>> Connection::pair()
     if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends.data()) != 0)
         return fail(errno == EMFILE ? Errno::mfile : Errno::nomem);
     return std::array{Connection{UniqueFd{ends[0]}}, Connection{UniqueFd{ends[1]}}};
+}
+
+bool Connection::await() const
+{
+    pollfd wait{.fd = socket_.get(), .events = POLLIN, .revents = 0};
+    while (::poll(&wait, 1, -1) < 0)
+        if (errno != EINTR) return false;
+    return (wait.revents & POLLIN) != 0;
 }
 
 Result<> Connection::send(Message const& message, int descriptor) const

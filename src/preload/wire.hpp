@@ -2,7 +2,7 @@
 // each such process (a guest), one call on it at a time; while a call is under way, the owner asks
 // back for what it needs of the guest: memory, descriptors, limits.
 //
-//   guest  -> owner   hello, call, map, recognise, dropped, sent, settle, another,
+//   guest  -> owner   hello, call, map, recognise, begun, dropped, sent, settle, another,
 //                     charged
 //   owner  -> guest   read, write, fault_in, file, eventfd, install, limits; at last: answer
 //
@@ -28,11 +28,13 @@ struct Message {
         call,       // a uapi::Call
         map,        // mmap(2): file, offset, size, shared; answered with the BAR's memory
         recognise,  // with a descriptor: which open file it is; the guest holds it from then on
+        begun,      // a program that has begun has recognised all of what it was offered
         dropped,    // the guest holds `file` once less
         sent,       // a descriptor of `file` is on its way through a socket
         settle,     // answered once the ends of all guests that have ended are seen to
-        another,    // answered with a connection for a child of the guest, which holds the same
-        charged,    // answered with the pages that the guest is charged for
+        another,  // answered with a connection for a child of the guest, which holds the same; or,
+                  // with values[0], for a program that is offered the files in the payload
+        charged,  // answered with the pages that the guest is charged for
         // and what the owner asks
         read,
         write,
@@ -88,6 +90,8 @@ public:
     // Both ends of a fresh one. EMFILE, ENOMEM.
     static Result<std::array<Connection, 2>> pair();
 
+    // Returns when there is something to receive. False: there will be nothing.
+    bool await() const;
     // EIO: the other side is gone.
     Result<> send(Message const& message, int descriptor = -1) const;
     Result<> receive(Message& message, UniqueFd& descriptor) const;

@@ -1,11 +1,17 @@
 // Small VFIO programs, and programs that have nothing to do with VFIO, under `pinfold run`.
+#include <chrono>
+#include <filesystem>
 #include <fstream>
+#include <iterator>
+#include <thread>
 
 #include "stage.hpp"
 #include "works_with.hpp"
 
 namespace pinfold::test {
 namespace {
+
+using namespace std::chrono_literals;
 
 class Client : public ClientTest {};
 INSTANTIATE_TEST_SUITE_P(Ways, Client, kWays, name);
@@ -78,6 +84,60 @@ TEST_P(Client, the_programs_descriptors_are_dense_and_nothing_of_ours_is_among_t
     auto const ran = run_pinfold("", "./descriptors_client");
     EXPECT_EQ(ran.status, 0) << ran.out << ran.err;
     EXPECT_NE(ran.err.find("cannot carry out 'xsave"), std::string::npos) << ran.err;
+}
+
+// Processes of a run, by a variable in its environment. Zombies, which not every first process of a
+// container reaps, have none.
+bool anybody_has(std::string const& variable)
+{
+    std::error_code gone;
+    for (auto const& entry : std::filesystem::directory_iterator{"/proc", gone}) {
+        std::ifstream file{entry.path() / "environ", std::ios::binary};
+        std::string const environment{std::istreambuf_iterator<char>{file}, {}};
+        if (environment.find(variable) != std::string::npos) return true;
+    }
+    return false;
+}
+
+class Succession : public Client {
+protected:
+    // As run_pinfold(); and nobody of the run is left in the end.
+    Outcome run_to_the_last(std::string const& program) const
+    {
+        auto const variable = fmt::format("PINFOLD_TEST_RUN={}", dir().string());
+        auto const ran = run(fmt::format("{} {}", variable, pinfold("", program)));
+        for (int i = 0; i < 500 && anybody_has(variable); ++i) std::this_thread::sleep_for(10ms);
+        EXPECT_FALSE(anybody_has(variable));
+        return ran;
+    }
+};
+INSTANTIATE_TEST_SUITE_P(Ways, Succession, kWays, name);
+
+PINFOLD_WORKS_WITH("`tests/client/exec_client.cpp`",
+                   "a program that executes itself with its files open, and what it starts by "
+                   "posix_spawn, vfork, system; daemons")
+
+TEST_P(Succession, open_files_go_over_exec_and_outlive_the_process_that_opened_them)
+{
+    auto const ran = run_to_the_last("./exec_client");
+    EXPECT_EQ(ran.status, 0) << ran.out << ran.err;
+    EXPECT_EQ(ran.err.find("EIO"), std::string::npos) << ran.err;
+}
+
+PINFOLD_WORKS_WITH(
+    "Python's `subprocess`",
+    "hands open VFIO files on to other programs (`pass_fds`), and to the one that takes "
+    "its place")
+
+TEST_P(Succession, pythons_subprocess_hands_files_on)
+{
+    bring(PINFOLD_SOURCE_DIR "/tests/client/hand_on.py");
+    auto const ran = run_to_the_last("/usr/bin/python3 hand_on.py");
+    EXPECT_EQ(ran.status, 0) << ran.err;
+    EXPECT_EQ(ran.out,
+              "0 3412e811\nvfork 0\n0 3412e811\nfork 0\nclosed 1\n0 3412e811\ninherited 0\n"
+              "0 3412e811\nspawn 0\n0 3412e811\n")
+        << ran.err;
 }
 
 TEST_P(Client, handlers_masks_and_stacks_are_the_programs_own)

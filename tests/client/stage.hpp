@@ -88,7 +88,7 @@ protected:
         std::filesystem::path const clients{PINFOLD_CLIENT_DIR};
         for (auto const* const file :
              {"interposed_client", "page_client", "locked_client", "peer_client", "read_pin_client",
-              "shared_client", "faults_client", "edu_dma_asan", "edu_dma_static"})
+              "shared_client", "exec_client", "faults_client", "edu_dma_asan", "edu_dma_static"})
             bring(clients / file);
     }
 };

@@ -48,7 +48,10 @@ public:
     void let_go(uapi::FileId file) override { change(file, -1); }
     void departed(uapi::FileId) override { ++on_the_way; }
     void arrived(uapi::FileId) override { --on_the_way; }
-    Result<Connection> welcome(Holds holds) override { return sharing->welcome(std::move(holds)); }
+    Result<Connection> welcome(Holds files, Terms terms) override
+    {
+        return sharing->welcome(std::move(files), terms);
+    }
     void settle() override { sharing->settle(); }
     bool device_bound(std::string_view) const override { return true; }
     PageSize host_page() const override { return k4K; }
@@ -121,7 +124,8 @@ protected:
         action.sa_flags = SA_SIGINFO;
         (void)::sigaction(SIGSEGV, &action, &before_);
         owner.sharing = &sharing;
-        link.emplace(*sharing.welcome({static_cast<std::uint32_t>(kFile)}), guest);
+        link.emplace(*sharing.welcome({static_cast<std::uint32_t>(kFile)}, Owner::Terms::held),
+                     guest);
     }
     ~SharingTest() override
     {
@@ -260,6 +264,40 @@ TEST_F(SharingTest, a_guests_child_holds_the_same_and_ends_by_itself)
     EXPECT_TRUE(link->call({.file = kFile}));
 }
 
+TEST_F(SharingTest, a_program_keeps_of_what_it_was_offered_what_it_recognises)
+{
+    owner.known = kOther;
+    EXPECT_EQ(link->recognise(0), kOther);
+    {
+        Link program{*link->another({static_cast<std::uint32_t>(kFile),
+                                     static_cast<std::uint32_t>(kOther), 0x4711}),
+                     guest};
+        EXPECT_EQ(owner.holders(kFile), 2);
+        EXPECT_EQ(owner.holders(kOther), 2);
+        EXPECT_EQ(owner.holders(uapi::FileId{0x4711}), 0) << "nobody offers what he has not";
+        owner.on_call = [](auto&, auto&) { return uapi::Reply{3}; };
+        EXPECT_EQ(program.call({.file = kOther}).error(), Errno::badf) << "not yet";
+        EXPECT_EQ(program.recognise(0), kOther);
+        program.begun();
+        EXPECT_EQ(owner.holders(kFile), 1);
+        EXPECT_EQ(owner.holders(kOther), 2);
+        EXPECT_EQ(program.call({.file = kOther}), 3U);
+    }
+    EXPECT_TRUE(owner.becomes(kOther, 1));
+}
+
+TEST_F(SharingTest, an_offer_that_no_program_takes_ends_with_its_connection)
+{
+    {
+        auto const offered =
+            sharing.welcome({static_cast<std::uint32_t>(kOther)}, Owner::Terms::offered);
+        ASSERT_TRUE(offered);
+        EXPECT_EQ(owner.holders(kOther), 1);
+        EXPECT_TRUE(sharing.any_has_files());
+    }
+    EXPECT_TRUE(owner.becomes(kOther, 0));
+}
+
 TEST_F(SharingTest, when_the_owner_has_gone_every_question_is_an_EIO_and_it_is_told_once)
 {
     auto ends = *Connection::pair();
@@ -286,7 +324,7 @@ TEST_F(SharingTest, once_settled_nothing_is_held_by_a_guest_that_has_ended)
 TEST_F(SharingTest, what_is_no_message_ends_the_connection)
 {
     for (std::size_t const size : {1U, 8U, 4000U}) {
-        auto const raw = sharing.welcome({static_cast<std::uint32_t>(kOther)});
+        auto const raw = sharing.welcome({static_cast<std::uint32_t>(kOther)}, Owner::Terms::held);
         ASSERT_TRUE(raw);
         std::vector<char> const noise(size, 'x');
         EXPECT_EQ(::send(raw->descriptor(), noise.data(), noise.size(), 0),
