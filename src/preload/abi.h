@@ -31,6 +31,12 @@ enum pinfold_leaving { PINFOLD_UNMAP, PINFOLD_DISCARD, PINFOLD_PUNCH };
 /* mlock(2); mmap(2) of locked memory. */
 enum pinfold_locking { PINFOLD_MLOCK, PINFOLD_MAP_LOCKED };
 
+/* Where BARs are mapped, and what lies between them. Read without a lock: who finds an address in
+ * it asks on. */
+struct pinfold_span {
+    uintptr_t start, end; /* start >= end: nowhere */
+};
+
 struct pinfold_engine {
     /* Calls on descriptors of ours. mmap gives the address. */
     long (*ioctl)(int fd, unsigned long request, unsigned long arg);
@@ -93,6 +99,11 @@ struct pinfold_engine {
     /* `fd` was just opened as a process's status file: what it says of locked memory becomes what
      * Linux would say. */
     void (*status)(int fd);
+    struct pinfold_span const* bars;
+    /* 1: some of the range is a BAR, which a system call cannot use as a buffer. */
+    int (*in_bar)(void const* start, size_t size);
+    /* Copies between such a buffer and memory: out of the buffer, or into it. 0 or -EFAULT. */
+    long (*copy_bar)(void* buffer, void* memory, size_t size, int out);
     /* mprotect(2) as a whole: the protection of a BAR is not the client's to change. */
     long (*mprotect)(void* address, size_t size, int prot);
 

@@ -7,6 +7,11 @@
 namespace pinfold::preload {
 namespace {
 
+void store(std::uintptr_t& word, std::uint64_t value)
+{
+    std::atomic_ref{word}.store(value, std::memory_order_relaxed);
+}
+
 // The part of `whole` that lies in `vaddr`.
 BarRange piece(BarRange const& whole, VaddrRange vaddr)
 {
@@ -114,6 +119,9 @@ BarMap::Ranges BarMap::without(VaddrRange range, Ranges& cut) const
 
 void BarMap::replace(Ranges ranges)
 {
+    bool const none = ranges.empty();
+    store(span.start, none ? 0 : ranges.front().vaddr.start.raw());
+    store(span.end, none ? 0 : ranges.back().vaddr.last.raw() + 1);
     std::unique_ptr<Ranges const> const old{current()};
     ranges_.store(ranges.empty() ? nullptr : new Ranges{std::move(ranges)},
                   std::memory_order_release);

@@ -17,6 +17,7 @@
 
 #include "base/function_ref.hpp"
 #include "base/range.hpp"
+#include "preload/abi.h"
 #include "uapi/call.hpp"
 
 namespace pinfold::preload {
@@ -76,6 +77,8 @@ public:
     void resume() { mutex_.unlock(); }
 
     bool overlaps(VaddrRange range) const;
+    // From the first to the last, of the map that changed last: there is one in a client.
+    inline static constinit pinfold_span span{0, 0};
     bool empty() const { return ranges_.load(std::memory_order_relaxed) == nullptr; }
 
     // Where an access to `vaddr` goes. nullopt: no BAR there.

@@ -265,6 +265,27 @@ Signals::Verdict Engine::carry_out_mmio(siginfo_t const& info, ucontext_t& conte
     return Verdict::becomes(fault.signal, fault.code, host::raw::pointer(fault.address.raw()));
 }
 
+bool Engine::in_bar(void const* start, std::size_t size) const
+{
+    auto const range = VaddrRange::of(vaddr_of(start), size);
+    return range.has_value() && bars_.overlaps(*range);
+}
+
+long Engine::copy_bar(void* buffer, std::span<std::byte> memory, Way way)
+{
+    auto const range = VaddrRange::of(vaddr_of(buffer), memory.size());
+    if (!range) return as_kernel(Errno::fault);
+    auto const door = [&](uapi::Call const& call) { return dispatch(call); };
+    for (auto const& part : bars_.parts(*range)) {
+        if (!part.place) continue;
+        BarSpace space{bars_, door, part.range.start, *part.place};
+        auto const fault =
+            way == Way::out ? space.load(range->start, memory) : space.store(range->start, memory);
+        return fault ? as_kernel(Errno::fault) : 0;
+    }
+    return as_kernel(Errno::fault);
+}
+
 long Engine::mprotect(void* address, std::size_t size, int prot) const
 {
     auto const protect = [prot](void* at, std::size_t bytes) -> long {

@@ -66,6 +66,9 @@ public:
                 void* new_address);
     long locking(void const* address, std::size_t size, bool mapping);
     void status(int fd);
+    // A buffer of a system call that lies, in part, in BARs.
+    bool in_bar(void const* start, std::size_t size) const;
+    long copy_bar(void* buffer, std::span<std::byte> memory, Way way);
     long mprotect(void* address, std::size_t size, int prot) const;
 
     // A fault at `address`: an access to a BAR is carried out, or refused where it is not decoded.

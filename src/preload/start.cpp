@@ -155,6 +155,15 @@ constexpr pinfold_engine kFunctions{
             return engine().locking(address, size, how == PINFOLD_MAP_LOCKED);
         },
     .status = [](int fd) { guarded([fd] { return engine().status(fd), 0L; }); },
+    .bars = &pinfold::preload::BarMap::span,
+    .in_bar = [](void const* start, size_t size) { return engine().in_bar(start, size) ? 1 : 0; },
+    .copy_bar =
+        [](void* buffer, void* memory, size_t size, int out) {
+            return guarded([=] {
+                return engine().copy_bar(buffer, {static_cast<std::byte*>(memory), size},
+                                         out != 0 ? Engine::Way::out : Engine::Way::in);
+            });
+        },
     .mprotect =
         [](void* address, size_t size, int prot) {
             return guarded([=] { return engine().mprotect(address, size, prot); });

@@ -286,11 +286,61 @@ __attribute__((noinline)) static ssize_t first_pwrite(int fd, void const* buffer
     return finish(engine->pwrite(fd, buffer, size, offset));
 }
 
+/* ---- buffers in BARs: the kernel would find memory of ours there that allows nothing ---- */
+
+static inline bool near_bar(void const* buffer, size_t size)
+{
+    if (LIKELY(engine == NULL)) return false;
+    uintptr_t const start = (uintptr_t)buffer;
+    return UNLIKELY(start < __atomic_load_n(&engine->bars->end, __ATOMIC_RELAXED) &&
+                    start + size > __atomic_load_n(&engine->bars->start, __ATOMIC_RELAXED));
+}
+
+typedef ssize_t transfer(int fd, void* buffer, size_t size, off_t offset);
+
+static ssize_t plain_read(int fd, void* buffer, size_t size, off_t offset)
+{
+    (void)offset;
+    return read(fd, buffer, size);
+}
+
+static ssize_t plain_write(int fd, void* buffer, size_t size, off_t offset)
+{
+    (void)offset;
+    return write(fd, buffer, size);
+}
+
+static ssize_t plain_pwrite(int fd, void* buffer, size_t size, off_t offset)
+{
+    return pwrite64(fd, buffer, size, offset);
+}
+
+/* False: there is no BAR in the buffer. Otherwise the call is made on memory that stands for it. */
+__attribute__((noinline)) static bool by_copy(transfer* call, bool out, int fd, void* buffer,
+                                              size_t size, off_t offset, ssize_t* result)
+{
+    if (engine->in_bar(buffer, size) == 0) return false;
+    void* const copy =
+        next.mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (copy == MAP_FAILED) return *result = finish(-ENOMEM), true;
+    long moved = out ? engine->copy_bar(buffer, copy, size, 1) : 0;
+    *result = moved == 0 ? call(fd, copy, size, offset) : finish(moved);
+    int const saved = errno;
+    if (!out && *result > 0) moved = engine->copy_bar(buffer, copy, (size_t)*result, 0);
+    (void)next.munmap(copy, size);
+    errno = saved;
+    if (moved != 0) *result = finish(moved);
+    return true;
+}
+
 /* A descriptor that came with the program's image is not looked for here: another frame between the
  * kernel and the caller costs ten times what the look-up does. */
 ssize_t read(int fd, void* buffer, size_t size)
 {
     READY();
+    ssize_t result;
+    if (near_bar(buffer, size) && by_copy(plain_read, false, fd, buffer, size, 0, &result))
+        return result;
     if (ours(fd)) return finish(engine->read(fd, buffer, size));
     return next.read(fd, buffer, size);
 }
@@ -298,6 +348,9 @@ ssize_t read(int fd, void* buffer, size_t size)
 ssize_t pread64(int fd, void* buffer, size_t size, off_t offset)
 {
     READY();
+    ssize_t result;
+    if (near_bar(buffer, size) && by_copy(pread64, false, fd, buffer, size, offset, &result))
+        return result;
     if (ours(fd)) return finish(engine->pread(fd, buffer, size, offset));
     if (engine == NULL) return first_pread(fd, buffer, size, offset);
     return next.pread(fd, buffer, size, offset);
@@ -308,7 +361,7 @@ ssize_t pread(int fd, void* buffer, size_t size, off_t offset) __attribute__((al
 ssize_t __pread64_chk(int fd, void* buffer, size_t size, off_t offset, size_t room)
 {
     READY();
-    if (ours(fd) && size <= room) return finish(engine->pread(fd, buffer, size, offset));
+    if (size <= room) return pread64(fd, buffer, size, offset);
     return next.pread_chk(fd, buffer, size, offset, room);
 }
 
@@ -318,6 +371,10 @@ ssize_t __pread_chk(int fd, void* buffer, size_t size, off_t offset, size_t room
 ssize_t pwrite64(int fd, void const* buffer, size_t size, off_t offset)
 {
     READY();
+    ssize_t result;
+    if (near_bar(buffer, size) &&
+        by_copy(plain_pwrite, true, fd, (void*)buffer, size, offset, &result))
+        return result;
     if (ours(fd)) return finish(engine->pwrite(fd, buffer, size, offset));
     if (engine == NULL) return first_pwrite(fd, buffer, size, offset);
     return next.pwrite(fd, buffer, size, offset);
@@ -345,6 +402,9 @@ __attribute__((noinline)) static ssize_t acting_write(int fd, void const* data, 
 ssize_t write(int fd, void const* data, size_t size)
 {
     READY();
+    ssize_t result;
+    if (near_bar(data, size) && by_copy(plain_write, true, fd, (void*)data, size, 0, &result))
+        return result;
     if (ours(fd)) return finish(engine->write(fd, data, size));
     if (UNLIKELY(pinfold_sysfs_any())) return acting_write(fd, data, size);
     return next.write(fd, data, size);

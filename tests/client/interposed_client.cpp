@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <thread>
@@ -251,6 +252,44 @@ void mapping_bars()
     last[1] = 4;
     CHECK(last[1] == ~4U);
     CHECK(::munmap(const_cast<std::uint32_t*>(last), kPage) == 0);
+}
+
+// A system call reads and writes registers, as it does on Linux.
+void bars_as_buffers()
+{
+    Edu edu;
+    auto* const bar = const_cast<std::uint32_t*>(edu.registers);
+    int ends[2];
+    must(::pipe(ends), "pipe");
+    std::uint32_t value = 0x00ff00ff;
+    CHECK(::write(ends[1], &value, 4) == 4);
+    CHECK(::read(ends[0], &bar[1], 4) == 4);
+    CHECK(edu.registers[1] == ~0x00ff00ffU);
+    value = 0;
+    CHECK(::write(ends[1], bar, 4) == 4);
+    CHECK(::read(ends[0], &value, 4) == 4 && value == 0x010000ed);
+    // Configuration space into a register, and back out of it.
+    CHECK(::pread(edu.device, &bar[1], 4, edu.config_offset()) == 4);
+    CHECK(edu.registers[1] == ~0x11e81234U);
+    CHECK(::pwrite(edu.device, &bar[1], 4, edu.bar_offset() + 4) == 4);
+    CHECK(edu.registers[1] == 0x11e81234U);
+    // What is refused is refused first, and what lies beside a BAR is memory.
+    CHECK_FAILS(EBADF, ::read(-1, &bar[1], 4));
+    CHECK_FAILS(EAGAIN,
+                ::fcntl(ends[0], F_SETFL, O_NONBLOCK) == 0 ? ::read(ends[0], &bar[1], 4) : 0);
+    auto* const beside = memory(2 * kPage);
+    CHECK(::mmap(beside + kPage, kPage, PROT_READ, MAP_SHARED | MAP_FIXED, edu.device,
+                 edu.bar_offset()) == beside + kPage);
+    std::fill_n(beside + kPage - 4, 4, 0x5a);
+    std::array<std::uint32_t, 2> both{};
+    CHECK(::write(ends[1], beside + kPage - 4, 8) == 8);
+    CHECK(::read(ends[0], both.data(), 8) == 8);
+    CHECK(both[0] == 0x5a5a5a5a && both[1] == 0x010000ed);
+    CHECK(::write(ends[1], &value, 4) == 4);
+    CHECK_FAILS(EFAULT, ::read(ends[0], beside + kPage, 4));
+    CHECK(::munmap(beside, 2 * kPage) == 0);
+    (void)::close(ends[0]);
+    (void)::close(ends[1]);
 }
 
 // Whatever compilers make of volatile accesses, and what they do not: the processor's own effect.
@@ -632,6 +671,7 @@ int main()
     reads_and_writes();
     wild_arguments();
     mapping_bars();
+    bars_as_buffers();
     instructions();
     faulting_instructions();
     bars_as_sources();
