@@ -170,7 +170,7 @@ TEST(ReachedPagesSteps, what_is_learnt_while_somebody_looks_is_found_whole_or_no
         for (unsigned between = 0; between < kQuestions; ++between) {
             auto const steps = look_while_learning(what, between, kNever, tally);
             // Not each instruction of a build that is not optimised.
-            std::size_t const stride = steps < 400 ? 1 : steps / 100;
+            std::size_t const stride = steps < 400 ? 1 : steps / 50;
             for (std::size_t moment = 0; moment < steps; moment += stride)
                 look_while_learning(what, between, moment, tally);
         }
