@@ -31,10 +31,12 @@ Question question(unsigned number)
 }
 
 // Where the page's bytes are, by what it and the generation are alone: a mixture of two answers is
-// right for neither.
+// right for neither. The two pages of a block lie side by side.
 std::byte* bytes_of(Question const& question)
 {
-    return std::bit_cast<std::byte*>((question.generation << 44) + question.page.raw() * 3);
+    std::uint64_t const block = question.page.raw() >> 36;
+    return std::bit_cast<std::byte*>((question.generation << 44) + (block << 42) +
+                                     question.page.raw());
 }
 
 Prot prot_of(Question const& question)
@@ -52,9 +54,14 @@ enum class Answer { none, right, wrong };
 Answer look_up(ReachedPages const& pages, Question const& what, Access access,
                std::uint64_t offset = 0)
 {
-    auto const* const at = pages.find(what.page + offset, access, what.generation);
-    if (at == nullptr) return Answer::none;
-    bool const right = at == bytes_of(what) + offset && allows(prot_of(what), access);
+    auto const found = pages.find(what.page + offset, access, what.generation);
+    if (found.at == nullptr) return Answer::none;
+    std::uint64_t const page_left = k4K.bytes() - offset;
+    // The second page of a block may be read only, and nothing is behind it.
+    bool const first = (what.page.raw() & k4K.bytes()) == 0;
+    std::uint64_t const most = page_left + (first && access == Access::read ? k4K.bytes() : 0);
+    bool const right = found.at == bytes_of(what) + offset && allows(prot_of(what), access) &&
+                       found.size >= page_left && found.size <= most;
     return right ? Answer::right : Answer::wrong;
 }
 
