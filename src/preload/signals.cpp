@@ -81,11 +81,26 @@ void set_default(int signal)
     (void)::sigaction(signal, &action, nullptr);
 }
 
+// For the kernel. What this thread had blocked before.
+sigset_t unblock_faults()
+{
+    sigset_t faults;
+    sigset_t before;
+    (void)::sigemptyset(&faults);
+    blocked_faults::add(faults, ~blocked_faults::Bits{0});
+    (void)::pthread_sigmask(SIG_UNBLOCK, &faults, &before);
+    return before;
+}
+
 // With SIGSEGV and SIGBUS blocked as the kernel would; it does the same with all others.
 void call(struct sigaction const& action, int signal, siginfo_t* info, void* context)
 {
     auto& mask = static_cast<ucontext_t*>(context)->uc_sigmask;
     bool const blocks_itself = (action.sa_flags & static_cast<int>(SA_NODEFER)) == 0;
+    // The kernel's own only where a call that waits for them was interrupted; it is over then.
+    bool const really = blocked_faults::in(mask) != 0;
+    blocked_faults::remove(mask);
+    if (really) unblock_faults();
     blocked_faults::add(mask, blocked_faults::now());
     blocked_faults::become(blocked_faults::now() | blocked_faults::in(action.sa_mask) |
                            (blocks_itself ? blocked_faults::bit(signal) : 0));
@@ -324,12 +339,7 @@ void Signals::start(FaultHandler handler)
         client_actions[static_cast<std::size_t>(signal)].store(present);
         if (is_fault(signal) || has_handler(present)) (void)install(signal, present);
     }
-    sigset_t faults;
-    (void)::sigemptyset(&faults);
-    (void)::sigaddset(&faults, SIGSEGV);
-    (void)::sigaddset(&faults, SIGBUS);
-    sigset_t before;
-    (void)::pthread_sigmask(SIG_UNBLOCK, &faults, &before);
+    auto const before = unblock_faults();
     (void)blocked_faults::become(blocked_faults::in(before));
     (void)::pthread_atfork(nullptr, nullptr, blocked_faults::forget);
     unblock_everywhere();

@@ -165,7 +165,8 @@ int sigtimedwait(sigset_t const* set, siginfo_t* info, struct timespec const* ti
 {
     PINFOLD_NEXT(sigtimedwait);
     struct pinfold_engine const* const engine = pinfold_engine();
-    if (engine == NULL) return next(set, info, timeout);
+    bool const faults = sigismember(set, SIGSEGV) == 1 || sigismember(set, SIGBUS) == 1;
+    if (engine == NULL || !faults) return next(set, info, timeout);
     int (*change)(int, sigset_t const*, sigset_t*) = NULL;
     *(void**)&change = dlsym(RTLD_NEXT, "pthread_sigmask");
     sigset_t ours, before;

@@ -320,6 +320,17 @@ int one_that_is_blocked_is_waited_for()
                    registers_answer());
 }
 
+int a_handler_interrupts_the_wait_for_one()
+{
+    handle(SIGALRM, note_registers);
+    auto const set = only(SIGSEGV);
+    block(SIGSEGV);
+    itimerval const soon{.it_interval = {}, .it_value = {.tv_sec = 0, .tv_usec = 20000}};
+    (void)::setitimer(ITIMER_REAL, &soon, nullptr);
+    bool const interrupted = ::sigwaitinfo(&set, nullptr) == -1 && errno == EINTR;
+    return fine_if(interrupted && count == kFine && registers_answer());
+}
+
 int one_that_comes_in_its_own_handler_waits()
 {
     handle(SIGSEGV, [](int) {
@@ -366,6 +377,7 @@ int main()
     CHECK(exits(child(a_handlers_mask_is_seen), kFine));
     CHECK(exits(child(one_that_is_blocked_waits), kFine));
     CHECK(exits(child(one_that_is_blocked_is_waited_for), kFine));
+    CHECK(exits(child(a_handler_interrupts_the_wait_for_one), kFine));
     CHECK(exits(child(one_that_comes_in_its_own_handler_waits), kFine));
     CHECK(exits(child(one_that_ends_a_wait), kFine));
     return finish();
