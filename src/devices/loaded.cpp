@@ -141,6 +141,7 @@ public:
     bool message_signalled() const override { return false; }
     std::span<std::byte> bar_memory(unsigned) override { return {}; }
     void wake() override {}
+    Result<> set_alarm(std::chrono::milliseconds) override { return {}; }
 };
 
 class LoadedModel final : public pci::Model {

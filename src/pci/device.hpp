@@ -6,6 +6,7 @@
 #pragma once
 
 #include <array>
+#include <chrono>
 #include <cstdint>
 #include <expected>
 #include <memory>
@@ -86,6 +87,9 @@ public:
     // Has Device::woken() called, on the thread that says so, once that thread is in no device any
     // more. The one call that another device may make: how it hands over what it made for this one.
     virtual void wake() = 0;
+    // Has Device::alarm() called once, so long from now; 0: not at all. Instead of what was set
+    // before. ENOMEM, EMFILE: there is no timer, which only the first one of a device meets.
+    virtual Result<> set_alarm(std::chrono::milliseconds after) = 0;
 };
 
 class Device;
@@ -109,6 +113,8 @@ public:
     virtual void reset() = 0;
     // After Bus::wake().
     virtual void woken() {}
+    // After Bus::set_alarm(), on a thread of the function's and no earlier than asked for.
+    virtual void alarm() {}
     // Once, when all devices of the machine are there and before anything else happens to them. A
     // device that another one belongs to keeps it here; none outlives the machine. The sentence
     // says what is wrong.

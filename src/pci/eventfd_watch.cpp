@@ -43,15 +43,15 @@ Result<> EventfdWatch::start()
     return {};
 }
 
-Result<EventfdWatch::Ticket> EventfdWatch::add(UniqueFd eventfd)
+Result<EventfdWatch::Ticket> EventfdWatch::add(UniqueFd descriptor, Kind kind)
 {
     std::lock_guard const lock{mutex_};
     if (!thread_.started()) TRY(start());
     Ticket const ticket = ++last_;
-    auto const place = eventfds_.emplace(ticket, std::move(eventfd)).first;
-    if (auto const watched = watch(epoll_, place->second, ticket); !watched) {
-        eventfds_.erase(place);
-        return fail(watched.error());
+    auto const place = watched_.emplace(ticket, Watched{std::move(descriptor), kind}).first;
+    if (auto const done = watch(epoll_, place->second.descriptor, ticket); !done) {
+        watched_.erase(place);
+        return fail(done.error());
     }
     return ticket;
 }
@@ -59,10 +59,10 @@ Result<EventfdWatch::Ticket> EventfdWatch::add(UniqueFd eventfd)
 void EventfdWatch::remove(Ticket ticket)
 {
     std::lock_guard const lock{mutex_};
-    auto const place = eventfds_.find(ticket);
-    if (place == eventfds_.end()) return;
-    ::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, place->second.get(), nullptr);
-    eventfds_.erase(place);
+    auto const place = watched_.find(ticket);
+    if (place == watched_.end()) return;
+    ::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, place->second.descriptor.get(), nullptr);
+    watched_.erase(place);
 }
 
 void EventfdWatch::run()
@@ -84,11 +84,16 @@ void EventfdWatch::take(Ticket ticket)
 {
     {
         std::lock_guard const lock{mutex_};
-        auto const place = eventfds_.find(ticket);
-        if (place == eventfds_.end()) return;
+        auto const place = watched_.find(ticket);
+        if (place == watched_.end()) return;
         std::uint64_t count = 0;
         iovec const into{&count, sizeof count};
-        if (::preadv2(place->second.get(), &into, 1, -1, RWF_NOWAIT) != sizeof count) return;
+        auto const& [descriptor, kind] = place->second;
+        // Not every kernel takes RWF_NOWAIT for a timer, which does not wait anyway.
+        auto const taken = kind == Kind::timer
+                               ? ::read(descriptor.get(), &count, sizeof count)
+                               : ::preadv2(descriptor.get(), &into, 1, -1, RWF_NOWAIT);
+        if (taken != sizeof count) return;
     }
     fired_(ticket);
 }

@@ -27,11 +27,18 @@ public:
     EventfdWatch(EventfdWatch const&) = delete;
     EventfdWatch& operator=(EventfdWatch const&) = delete;
 
+    // A timer is one of timerfd_create(2) that does not block, and nobody else reads.
+    enum class Kind : std::uint8_t { eventfd, timer };
     // ENOMEM, EMFILE: the thread, or what it waits with, cannot be had.
-    Result<Ticket> add(UniqueFd eventfd);
+    Result<Ticket> add(UniqueFd descriptor, Kind kind = Kind::eventfd);
     void remove(Ticket ticket);
 
 private:
+    struct Watched {
+        UniqueFd descriptor;
+        Kind kind;
+    };
+
     Result<> start();
     void run();
     void take(Ticket ticket);
@@ -40,7 +47,7 @@ private:
     std::mutex mutex_;
     UniqueFd epoll_;
     UniqueFd stop_;
-    std::map<Ticket, UniqueFd> eventfds_;
+    std::map<Ticket, Watched> watched_;
     Ticket last_ = 0;  // 0 is stop_
     Worker thread_;
 };

@@ -1,5 +1,8 @@
 #include "pci/function.hpp"
 
+#include <fcntl.h>
+#include <sys/timerfd.h>
+
 #include <algorithm>
 #include <bit>
 #include <cassert>
@@ -469,10 +472,44 @@ void Function::notified(EventfdWatch::Ticket ticket)
 {
     Call const call{mutex_};
     interrupts_->notified(ticket);
+    if (ticket == timer_ticket_ && alarm_is_due()) device_->alarm();
     auto const write = io_events_.find(ticket);
     if (!write || !decoded(write->bar)) return;
     device_->bar_write(write->bar, write->offset, write->width, write->value & ones(write->width));
     io_event_writes_.fetch_add(1);
+}
+
+Result<> Function::set_alarm(std::chrono::milliseconds after)
+{
+    if (after.count() == 0 && !timer_) return {};
+    if (!timer_) TRY(make_timer());
+    alarm_set_ = after.count() != 0;
+    auto const seconds = std::chrono::duration_cast<std::chrono::seconds>(after);
+    itimerspec const when{
+        .it_interval = {},
+        .it_value = {.tv_sec = seconds.count(), .tv_nsec = (after - seconds).count() * 1'000'000}};
+    ::timerfd_settime(timer_.get(), 0, &when, nullptr);
+    return {};
+}
+
+Result<> Function::make_timer()
+{
+    UniqueFd timer{::timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK)};
+    UniqueFd watched{timer ? ::fcntl(timer.get(), F_DUPFD_CLOEXEC, 0) : -1};
+    if (!watched) return fail(Errno::mfile);
+    timer_ticket_ = TRY(watch_.add(std::move(watched), EventfdWatch::Kind::timer));
+    timer_ = std::move(timer);
+    return {};
+}
+
+// False where it was set anew, or taken back, after its time had come and before the lock was had.
+bool Function::alarm_is_due()
+{
+    itimerspec left{};
+    if (!alarm_set_ || ::timerfd_gettime(timer_.get(), &left) != 0) return false;
+    if (left.it_value.tv_sec != 0 || left.it_value.tv_nsec != 0) return false;
+    alarm_set_ = false;
+    return true;
 }
 
 Function::Peer Function::peer(unsigned bar) const

@@ -175,6 +175,9 @@ private:
     bool message_signalled() const override;
     std::span<std::byte> bar_memory(unsigned bar) override { return bars_[bar].bytes(); }
     void wake() override { Sleeper::wake(); }
+    Result<> set_alarm(std::chrono::milliseconds after) override;
+    Result<> make_timer();
+    bool alarm_is_due();
 
     void woken() override;
     void look_through_window(std::size_t offset, std::size_t size);
@@ -206,6 +209,9 @@ private:
     IoEvents io_events_{watch_};
     std::atomic<unsigned> opens_{0};  // changes with mutex_ held
     bool unplugged_ = false;
+    UniqueFd timer_;  // from the first alarm on
+    EventfdWatch::Ticket timer_ticket_ = 0;
+    bool alarm_set_ = false;
     Place place_;
     std::atomic<bool> low_power_{false};
     UniqueFd wakeup_;

@@ -32,7 +32,7 @@ protected:
     }
 };
 
-constexpr std::array<std::uint32_t, 10> kFeatures{1, 2, 4, 5, 6, 7, 8, 9, 10, 11};
+constexpr std::array<std::uint32_t, 11> kFeatures{1, 2, 4, 5, 6, 7, 8, 9, 10, 11, 15};
 
 TEST_F(NvmeFeatures, each_keeps_what_it_is_told_and_a_controller_reset_brings_the_default_back)
 {
@@ -42,7 +42,8 @@ TEST_F(NvmeFeatures, each_keeps_what_it_is_told_and_a_controller_reset_brings_th
     for (auto const& [id, written, expected] :
          {Case{1, 0x0102'03f7, 0x0102'0307}, Case{2, 0x40, 0x40}, Case{4, 0x0150, 0x0150},
           Case{5, 0x1234, 0x1234}, Case{6, 0, 0}, Case{7, 0x0003'0005, 0x0003'0005},
-          Case{8, 0xabcd, 0xabcd}, Case{10, 1, 1}, Case{11, 0x1f, 0x1f}}) {
+          Case{8, 0xabcd, 0xabcd}, Case{10, 1, 1}, Case{11, 0x1f, 0x1f}, Case{15, 3600001, 3600100},
+          Case{15, 0xffff'ffff, 4294967200}}) {
         auto const before = value(id);
         EXPECT_EQ(status_of(set(id, written)), Status::success) << "feature " << id;
         EXPECT_EQ(value(id), expected) << "feature " << id;

@@ -83,10 +83,5 @@ TEST(NvmeFormatOf, a_read_only_disk_or_one_below_a_block_is_refused)
     EXPECT_EQ(status_of(driver.admin(command)), Status::namespace_write_protected);
 }
 
-TEST_F(NvmeFormat, keep_alive_is_answered_though_nothing_runs_out)
-{
-    EXPECT_EQ(admin(admin_command(AdminOpcode::keep_alive)), Status::success);
-}
-
 }  // namespace
 }  // namespace pinfold::devices::nvme

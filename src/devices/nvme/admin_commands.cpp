@@ -25,7 +25,7 @@ std::optional<Reply> AdminCommands::execute(Command const& command)
                 return status;
             }
             return std::nullopt;
-        case AdminOpcode::keep_alive: return Status::success;  // no timer runs (KAS is 0)
+        case AdminOpcode::keep_alive: return keep_alive();
         case AdminOpcode::doorbell_buffer_config: return configure_doorbells(command);
         case AdminOpcode::format_nvm: return format(command);
     }
@@ -133,6 +133,7 @@ Reply AdminCommands::get_log_page(Command const& command)
 Reply AdminCommands::set_features(Command const& command)
 {
     auto& features = state_.features;
+    auto const keep_alive_before = features.keep_alive();
     auto const reply = features.set(command, static_cast<unsigned>(state_.namespaces.size()),
                                     state_.queues.any_io_queue());
     if (reply.status != Status::success) return reply;
@@ -147,9 +148,18 @@ Reply AdminCommands::set_features(Command const& command)
                 state_.events.happen(AsyncEvents::Type::health, AsyncEvents::kTemperatureThreshold);
             }
             break;
+        case FeatureId::keep_alive_timer:
+            if (state_.restart_keep_alive()) break;
+            features.set_keep_alive(keep_alive_before);
+            return Status::internal_error;
         default: break;
     }
     return reply;
+}
+
+Reply AdminCommands::keep_alive()
+{
+    return state_.restart_keep_alive() ? Status::success : Status::internal_error;
 }
 
 // 5.7. Both buffers are a page of the host's size.

@@ -22,6 +22,7 @@ private:
     Reply identify_one(Command const& command, DataPage (*make)(Namespace const&));
     Reply get_log_page(Command const& command);
     Reply set_features(Command const& command);
+    Reply keep_alive();
     Reply abort(Command const& command);
     Reply configure_doorbells(Command const& command);
     Reply format(Command const& command);

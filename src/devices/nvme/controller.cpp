@@ -97,6 +97,7 @@ void Controller::disable()
 {
     state_.queues.clear();
     state_.features.reset();
+    stop_keep_alive();
     state_.events.reset();
     state_.doorbells.clear();
     state_.registers.store(Register::csts, 0);
@@ -105,9 +106,27 @@ void Controller::disable()
 
 void Controller::shut_down()
 {
+    stop_keep_alive();
     for (auto& ns : state_.namespaces) (void)ns.disk().flush();
     auto const status = state_.registers.load(Register::csts) & ~kShutdownMask;
     state_.registers.store(Register::csts, status | kShutdownComplete);
+}
+
+// 7.12: neither a controller that is not enabled nor one that shuts down waits for the host.
+void Controller::stop_keep_alive() { (void)bus_.set_alarm(std::chrono::milliseconds{0}); }
+
+// The host has not been heard of for as long as it said. Its next controller reset finds the reason
+// in the error log.
+void Controller::alarm()
+{
+    if (!state_.registers.ready()) return;
+    constexpr std::uint16_t kNone = 0xffff;  // no command of any queue
+    state_.errors.add({.sq_id = kNone,
+                       .command_id = kNone,
+                       .status = Status::keep_alive_expired,
+                       .lba = 0,
+                       .nsid = 0});
+    fail_fatally();
 }
 
 void Controller::fail_fatally()

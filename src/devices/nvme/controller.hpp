@@ -26,6 +26,7 @@ public:
     std::uint64_t bar_read(unsigned bar, std::uint64_t offset, unsigned size) override;
     void bar_write(unsigned bar, std::uint64_t offset, unsigned size, std::uint64_t value) override;
     void reset() override;
+    void alarm() override;
     std::string summary() const override;
 
 private:
@@ -36,6 +37,7 @@ private:
     void enable();
     void disable();
     void shut_down();
+    void stop_keep_alive();
     void fail_fatally();
 
     // Queues.

@@ -1,6 +1,7 @@
 #include "devices/nvme/features.hpp"
 
 #include <algorithm>
+#include <limits>
 
 namespace pinfold::devices::nvme {
 namespace {
@@ -75,6 +76,7 @@ Reply Features::value(Values const& values, FeatureId id, std::uint32_t cdw11)
         }
         case FeatureId::write_atomicity: return ok(values.write_atomicity);
         case FeatureId::async_event_configuration: return ok(values.async_events);
+        case FeatureId::keep_alive_timer: return ok(values.keep_alive);
     }
     return Status::invalid_field;
 }
@@ -114,8 +116,17 @@ Reply Features::store(FeatureId id, std::uint32_t cdw11, bool io_queues)
         case FeatureId::interrupt_vector: return set_vector(cdw11);
         case FeatureId::write_atomicity: current_.write_atomicity = cdw11 & 1; break;
         case FeatureId::async_event_configuration: current_.async_events = cdw11 & 0xff; break;
+        case FeatureId::keep_alive_timer: set_keep_alive(cdw11); break;
     }
     return Status::success;
+}
+
+// Rounded up, as far as 32 bits go.
+void Features::set_keep_alive(std::uint32_t milliseconds)
+{
+    constexpr auto kMost = std::numeric_limits<std::uint32_t>::max() / kKeepAliveStep;
+    auto const steps = milliseconds / kKeepAliveStep + (milliseconds % kKeepAliveStep != 0 ? 1 : 0);
+    current_.keep_alive = std::min(steps, kMost) * kKeepAliveStep;
 }
 
 Status Features::set_temperature(std::uint32_t cdw11)

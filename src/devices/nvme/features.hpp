@@ -22,7 +22,12 @@ enum class FeatureId : std::uint8_t {
     interrupt_vector = 0x09,
     write_atomicity = 0x0a,
     async_event_configuration = 0x0b,
+    keep_alive_timer = 0x0f,
 };
+
+// The steps of the Keep Alive Timer, 7.12: KAS, and in milliseconds.
+inline constexpr std::uint16_t kKeepAliveUnits = 1;
+inline constexpr std::uint32_t kKeepAliveStep = kKeepAliveUnits * 100;
 
 // Kelvin. The drive never gets warmer or colder than this.
 inline constexpr std::uint16_t kTemperature = 313;
@@ -40,6 +45,9 @@ public:
     // Number of Queues: how many the host was granted.
     unsigned submission_queues() const { return low16(current_.queues) + 1; }
     unsigned completion_queues() const { return high16(current_.queues) + 1; }
+    // Milliseconds, a multiple of kKeepAliveStep; 0: no Keep Alive is asked for.
+    std::uint32_t keep_alive() const { return current_.keep_alive; }
+    void set_keep_alive(std::uint32_t milliseconds);
     // The temperature is not where the host wants it; whether it wants to hear of it.
     bool temperature_warning() const;
     bool temperature_event_enabled() const { return (current_.async_events & 2) != 0; }
@@ -56,6 +64,7 @@ private:
         std::bitset<kVectors> not_coalesced;
         std::uint32_t write_atomicity = 0;
         std::uint32_t async_events = 0;
+        std::uint32_t keep_alive = 0;
     };
 
     static Reply value(Values const& values, FeatureId id, std::uint32_t cdw11);

@@ -48,6 +48,7 @@ void put_capabilities(DataPage& page)
     page.put(260, std::uint8_t{0x03});  // FRMW: one slot, read-only
     page.put(261, std::uint8_t{0x06});  // LPA: commands supported, extended Get Log Page
     page.put(262, static_cast<std::uint8_t>(ErrorLog::kEntries - 1));
+    page.put(320, kKeepAliveUnits);
     page.put(266, kWarningTemperature);
     page.put(268, kCriticalTemperature);
 }

@@ -1,6 +1,7 @@
 // What a controller consists of, for the Controller that owns it and the commands that act on it.
 #pragma once
 
+#include <chrono>
 #include <span>
 #include <string>
 #include <vector>
@@ -18,11 +19,12 @@
 namespace pinfold::devices::nvme {
 
 struct State {
-    State(pci::Bus& bus, std::string serial_number, std::vector<Namespace> all)
-        : serial{std::move(serial_number)},
+    State(pci::Bus& bus_of_controller, std::string serial_number, std::vector<Namespace> all)
+        : bus{bus_of_controller},
+          serial{std::move(serial_number)},
           namespaces{std::move(all)},
-          transfer{bus},
-          doorbells{bus}
+          transfer{bus_of_controller},
+          doorbells{bus_of_controller}
     {
     }
 
@@ -32,6 +34,13 @@ struct State {
         return nsid - 1 < namespaces.size() ? &namespaces[nsid - 1] : nullptr;
     }
 
+    // 7.12: it runs from now. EMFILE, ENOMEM: it does not, which only a first one meets.
+    Result<> restart_keep_alive()
+    {
+        return bus.set_alarm(std::chrono::milliseconds{features.keep_alive()});
+    }
+
+    pci::Bus& bus;
     std::string serial;
     std::vector<Namespace> namespaces;  // namespace n at n - 1
     Registers registers;

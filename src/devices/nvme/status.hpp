@@ -26,6 +26,7 @@ enum class Status : std::uint16_t {
     sgl_length_invalid = 0x400f,
     sgl_type_invalid = 0x4011,
     prp_offset_invalid = 0x4013,
+    keep_alive_expired = 0x0019,
     namespace_write_protected = 0x4020,
     lba_out_of_range = 0x4080,
     capacity_exceeded = 0x0081,
