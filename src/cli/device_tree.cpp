@@ -5,7 +5,9 @@
 #include <map>
 #include <set>
 
+#include "cli/driver_tree.hpp"
 #include "cli/tree_writer.hpp"
+#include "machine/drivers.h"
 #include "machine/run_names.h"
 #include "machine/run_state.hpp"
 #include "machine/words.hpp"
@@ -20,21 +22,10 @@ using machine::Face;
 namespace fs = std::filesystem;
 
 constexpr char kPciDevices[] = "/sys/bus/pci/devices";
-constexpr char kDriver[] = "/sys/bus/pci/drivers/vfio-pci";
 constexpr char kGroups[] = "/sys/kernel/iommu_groups";
 constexpr char kModule[] = "/sys/module";
 constexpr mode_t kWriteOnly = 0200;
 constexpr mode_t kReadWrite = 0644;
-
-std::string bus_name(Bdf bdf) { return fmt::format("pci{:04x}:{:02x}", bdf.domain, bdf.bus); }
-
-// From a directory `depth` steps below /sys to the device's own.
-fs::path link_to_device(unsigned depth, Bdf bdf)
-{
-    fs::path target;
-    for (unsigned i = 0; i < depth; ++i) target /= "..";
-    return target / "devices" / bus_name(bdf) / bdf.text();
-}
 
 // "resource": start, end and flags (linux/ioport.h) of BARs 0-5, the ROM, and what an endpoint has
 // not: the six BARs of its virtual functions.
@@ -73,11 +64,12 @@ std::string modalias(pci::Identity const& id)
 std::string uevent(Face const& face)
 {
     auto const& id = face.identity;
+    auto const* const driver = first_driver(face);
     return fmt::format(
-        "DRIVER=vfio-pci\nPCI_CLASS={:X}\nPCI_ID={:04X}:{:04X}\n"
+        "{}PCI_CLASS={:X}\nPCI_ID={:04X}:{:04X}\n"
         "PCI_SUBSYS_ID={:04X}:{:04X}\nPCI_SLOT_NAME={}\nMODALIAS={}",
-        id.class_code, id.vendor, id.device, id.subsystem_vendor, id.subsystem, face.bdf.text(),
-        modalias(id));
+        driver != nullptr ? fmt::format("DRIVER={}\n", driver->name) : "", id.class_code, id.vendor,
+        id.device, id.subsystem_vendor, id.subsystem, face.bdf.text(), modalias(id));
 }
 
 void write_device(TreeWriter& tree, Face const& face)
@@ -98,7 +90,6 @@ void write_device(TreeWriter& tree, Face const& face)
     tree.file(directory / "irq", "0\n");
     tree.file(directory / "numa_node", "-1\n", kReadWrite);
     tree.file(directory / "enable", "0\n", kReadWrite);
-    tree.file(directory / "driver_override", "vfio-pci\n", kReadWrite);
     tree.file(directory / "dma_mask_bits", "32\n");
     tree.file(directory / "consistent_dma_mask_bits", "32\n");
     tree.file(directory / "power_state", "D0\n");
@@ -109,13 +100,12 @@ void write_device(TreeWriter& tree, Face const& face)
     tree.file(directory / "reset", "", kWriteOnly);
     tree.file(directory / "rescan", "", kWriteOnly);
     tree.file(directory / "remove", "", kWriteOnly);
-    tree.link(directory / "driver", "../../../bus/pci/drivers/vfio-pci");
-    tree.link(directory / "subsystem", "../../../bus/pci");
+    tree.link(directory / "subsystem", "../../../../bus/pci");
     tree.link(directory / "iommu_group",
-              fmt::format("../../../kernel/iommu_groups/{}", face.group));
+              fmt::format("../../../../kernel/iommu_groups/{}", face.group));
+    write_binding(tree, face);
 
     tree.link(fs::path{kPciDevices} / face.bdf.text(), link_to_device(3, face.bdf));
-    tree.link(fs::path{kDriver} / face.bdf.text(), link_to_device(4, face.bdf));
 }
 
 // The kernel shows software-mapped MSI regions as "msi" too.
@@ -155,12 +145,11 @@ void write_group(TreeWriter& tree, Description const& machine, unsigned group,
     tree.file(fs::path{PINFOLD_NODE_DIR} / fmt::format("{}", group), "", 0666);
 }
 
-void write_driver(TreeWriter& tree)
+std::vector<std::string> module_names()
 {
-    for (auto const* const file : {"bind", "unbind", "new_id", "remove_id", "uevent"})
-        tree.file(fs::path{kDriver} / file, "", kWriteOnly);
-    tree.link(fs::path{kDriver} / "module", "../../../../module/vfio_pci");
-    tree.file(kDriversProbe, "", kWriteOnly);
+    std::vector<std::string> names{"vfio", "vfio_iommu_type1"};
+    for (auto const& driver : kPinfoldDrivers) names.emplace_back(driver.module);
+    return names;
 }
 
 std::string_view yes_no(bool value) { return value ? "Y\n" : "N\n"; }
@@ -168,7 +157,7 @@ std::string_view yes_no(bool value) { return value ? "Y\n" : "N\n"; }
 void write_modules(TreeWriter& tree, Description const& machine)
 {
     fs::path const modules{kModule};
-    for (auto const* const module : {"vfio", "vfio_pci", "vfio_iommu_type1"}) {
+    for (auto const& module : module_names()) {
         tree.file(modules / module / "initstate", "live\n");
         tree.file(modules / module / "refcnt", "1\n");
     }
@@ -189,12 +178,17 @@ void write_modules(TreeWriter& tree, Description const& machine)
 
 fs::path device_directory(Bdf bdf) { return machine::tree_directory(bdf); }
 
-std::vector<fs::path> tree_directories(std::span<Face const> faces)
+fs::path link_to_device(unsigned depth, Bdf bdf)
 {
-    std::vector<fs::path> all{PINFOLD_NODE_DIR, kPciDevices, kDriver, kGroups};
-    for (auto const* const module : {"vfio", "vfio_pci", "vfio_iommu_type1"})
-        all.push_back(fs::path{kModule} / module);
-    for (auto const& face : faces) all.push_back(device_directory(face.bdf));
+    fs::path target;
+    for (unsigned i = 0; i < depth; ++i) target /= "..";
+    return target / device_directory(bdf).lexically_relative("/sys");
+}
+
+std::vector<fs::path> tree_directories()
+{
+    std::vector<fs::path> all{PINFOLD_NODE_DIR, kPciBus, kGroups, PINFOLD_SYS_DEVICES};
+    for (auto const& module : module_names()) all.push_back(fs::path{kModule} / module);
     return all;
 }
 
@@ -203,15 +197,28 @@ machine::Checked<void> write_tree(fs::path const& state, Description const& mach
 {
     TreeWriter tree{state / PINFOLD_DIR_ROOT};
     std::set<unsigned> groups;
-    for (auto const& directory : tree_directories(faces)) tree.directory(directory);
+    for (auto const& directory : tree_directories()) tree.directory(directory);
     for (auto const& face : faces) {
         write_device(tree, face);
         groups.insert(face.group);
     }
     for (auto const group : groups) write_group(tree, machine, group, faces);
     tree.file(fs::path{PINFOLD_NODE_DIR} / PINFOLD_NODE_CONTAINER, "", 0666);
-    write_driver(tree);
+    write_pci_bus(tree);
     write_modules(tree, machine);
+    return tree.result();
+}
+
+machine::Checked<void> add_hosts_modules(fs::path const& state)
+{
+    TreeWriter tree{state / PINFOLD_DIR_ROOT};
+    std::error_code error;
+    for (fs::directory_iterator entry{kModule, error}, end; !error && entry != end;
+         entry.increment(error)) {
+        std::error_code unused;
+        auto const mirror = fs::symlink_status(machine::mirrored(state, entry->path()), unused);
+        if (!fs::exists(mirror)) tree.link(entry->path(), entry->path());
+    }
     return tree.result();
 }
 

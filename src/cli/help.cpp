@@ -54,11 +54,13 @@ through. What it does not do with VFIO, it does as always.
 Options:
   --machine NAME|FILE.toml
         The machine: one that "pinfold machines" lists, or a file. Default: vtd.
-  --device MODEL,bdf=BDF[,group=N][,KEY=VALUE]...
+  --device MODEL,bdf=BDF[,group=N][,driver=NAME][,KEY=VALUE]...
         One more device; may be given several times. "pinfold devices" lists the
         models and their settings. A comma inside a value is written twice.
         Devices on another bus than 00 are behind a root port, which can be hot
         reset.
+        "driver": what it is bound to at first, such as nvme, host (what Linux
+        would choose) or none. Default: vfio-pci.
         Without any device, there is an edu at 0000:00:04.0.
   --kernel 6.1|6.12|7.3
         The Linux version whose behaviour the machine has. Default: 7.3.

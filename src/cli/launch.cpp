@@ -110,9 +110,11 @@ Started lay_out(Launch const& what, Mode mode, std::vector<RunState::Node>& node
             return std::unexpected{as_failure(entered.error())};
     if (auto const written = write_tree(what.state, what.machine, what.faces); !written)
         return failed(written.error());
-    if (mode == Mode::paths) return identify_placeholders(what.state, nodes);
-    auto const placed =
-        put_tree_in_place(what.state, tree_directories(what.faces), kDriversProbe, nodes);
+    if (mode == Mode::paths) {
+        if (auto const added = add_hosts_modules(what.state); !added) return failed(added.error());
+        return identify_placeholders(what.state, nodes);
+    }
+    auto const placed = put_tree_in_place(what.state, tree_directories(), nodes);
     if (!placed) return std::unexpected{as_failure(placed.error())};
     return {};
 }

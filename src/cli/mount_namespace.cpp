@@ -102,40 +102,9 @@ private:
     std::set<dev_t> filesystems_;  // of shadows: where entries can be made
 };
 
-// A device of the host's may have the same address. Links of the host's (/sys/class/net/eth0) lead
-// into its subdirectories, so those that ours has not stay reachable.
-Outcome keep_subdirectories(fs::path const& directory, fs::path const& ours)
-{
-    std::error_code error;
-    for (fs::directory_iterator entry{directory, error}, end; !error && entry != end;
-         entry.increment(error)) {
-        auto const kept = ours / entry->path().filename();
-        std::error_code present;
-        if (!entry->is_directory(present) || entry->is_symlink(present) ||
-            fs::exists(fs::symlink_status(kept, present)))
-            continue;
-        if (::mkdir(kept.c_str(), 0755) != 0) return refused(kept.string(), errno);
-        if (auto const bound = bind(entry->path(), kept); !bound)
-            return as_outcome(entry->path().string(), bound);
-    }
-    return {};
-}
-
 Outcome put_in_place(fs::path const& directory, fs::path const& state)
 {
-    auto const ours = machine::mirrored(state, directory);
-    if (directory.string().starts_with("/sys/devices/"))
-        if (auto const kept = keep_subdirectories(directory, ours); !kept) return kept;
-    return as_outcome(directory.string(), bind(ours, directory));
-}
-
-// Made where the host has none: its directory is a shadow then.
-Outcome put_file_in_place(fs::path const& file, fs::path const& state)
-{
-    if (UniqueFd const made{::open(file.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0200)};
-        !made && errno != EEXIST)
-        return refused(file.string(), errno);
-    return as_outcome(file.string(), bind(machine::mirrored(state, file), file));
+    return as_outcome(directory.string(), bind(machine::mirrored(state, directory), directory));
 }
 
 // Nodes are made of a character device that answers nothing: /dev/fuse refuses read, write and
@@ -172,7 +141,7 @@ Outcome enter_mount_namespace(fs::path const& state)
 }
 
 Outcome put_tree_in_place(fs::path const& state, std::span<fs::path const> directories,
-                          fs::path const& file, std::vector<machine::RunState::Node>& nodes)
+                          std::vector<machine::RunState::Node>& nodes)
 {
     std::error_code error;
     auto const working_directory = fs::current_path(error);
@@ -183,7 +152,6 @@ Outcome put_tree_in_place(fs::path const& state, std::span<fs::path const> direc
         if (auto const made = places.make(directory); !made) return made;
     for (auto const& directory : directories)
         if (auto const placed = put_in_place(directory, state); !placed) return placed;
-    if (auto const placed = put_file_in_place(file, state); !placed) return placed;
     auto const* const device = node_device();
     for (auto& node : nodes)
         if (auto const made = make_node(node, device); !made) return made;

@@ -28,11 +28,10 @@ using NamespaceOutcome = std::expected<void, NamespaceRefused>;
 // holds for put_tree_in_place() too.
 NamespaceOutcome enter_mount_namespace(std::filesystem::path const& state);
 
-// Mounts each of `directories` of <state>/root over the one of that name, `file`, whose directory
-// is then there, likewise, and a character device over each node; fills in how nodes are recognised.
+// Mounts each of `directories` of <state>/root over the one of that name, and a character
+// device over each node; fills in how nodes are recognised.
 NamespaceOutcome put_tree_in_place(std::filesystem::path const& state,
                                    std::span<std::filesystem::path const> directories,
-                                   std::filesystem::path const& file,
                                    std::vector<machine::RunState::Node>& nodes);
 
 }  // namespace pinfold::cli

@@ -82,7 +82,12 @@ machine::Checked<void> StateDirectory::fill(machine::Description const& machine,
     writer.directory(PINFOLD_DIR_ROOT);
     writer.directory(PINFOLD_DIR_COUNTERS, shared ? 01777 : 0700);
     writer.directory(PINFOLD_DIR_OWNERS, shared ? 01777 : 0700);
-    for (auto const& face : faces) writer.file(fmt::format("group.{}", face.group), "", file_mode);
+    writer.directory(PINFOLD_DIR_REMOVALS);
+    for (auto const& face : faces) {
+        writer.file(fmt::format("group.{}", face.group), "", file_mode);
+        writer.file(fmt::format(PINFOLD_FILE_DMA "{}", face.group), "", file_mode);
+        writer.file(machine::removal_file("", face.bdf), "", 0600);
+    }
     if (auto const written = writer.result(); !written) return written;
     return write_device_files(path_, faces);
 }

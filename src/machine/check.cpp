@@ -7,6 +7,7 @@
 
 #include "devices/registry.hpp"
 #include "machine/description.hpp"
+#include "machine/drivers.h"
 #include "machine/text.hpp"
 #include "machine/words.hpp"
 
@@ -143,6 +144,9 @@ Checked<void> check_device(DeviceEntry const& entry)
         return wrong(fmt::format("{}: there is no device model {}{}", entry.where,
                                  in_quotes(entry.spec.model), suggestion(entry.spec.model, names)));
     }
+    if (auto const words = driver_words(); std::ranges::find(words, entry.driver) == words.end())
+        return wrong(fmt::format("{}: there is no driver {}{}", entry.where,
+                                 in_quotes(entry.driver), suggestion(entry.driver, words)));
     if (!is_text(entry)) return wrong(fmt::format("{}: a value is not text in UTF-8", entry.where));
     if (auto const fine = model->check(entry.spec); !fine)
         return wrong(fmt::format("{}: {}", entry.where, fine.error()));
@@ -150,6 +154,13 @@ Checked<void> check_device(DeviceEntry const& entry)
 }
 
 }  // namespace
+
+std::vector<std::string_view> driver_words()
+{
+    std::vector<std::string_view> words{"host", "none"};
+    for (auto const& driver : kPinfoldDrivers) words.emplace_back(driver.name);
+    return words;
+}
 
 Checked<void> check(Description const& machine)
 {

@@ -43,6 +43,9 @@ struct DeviceEntry {
     Bdf bdf;
     std::optional<unsigned> group;  // nullopt: one of its own
     std::string iommu;              // the name of an ExtraIommu; empty: the machine's first
+    // What has it at the start: the name of a driver (drivers.h), "host" for the one that Linux
+    // would bind by itself, or "none".
+    std::string driver = "vfio-pci";
     pci::DeviceSpec spec;
     // For errors: "machine.toml:12", or "--device" and the argument.
     std::string where;
@@ -89,6 +92,9 @@ Checked<DeviceEntry> parse_device(std::string_view argument);
 // "8M", "unlimited" or "inherit".
 Checked<Memlock> parse_memlock(std::string_view text);
 std::string memlock_text(Memlock memlock);
+// The words for what has a device at the start (DeviceEntry::driver).
+std::vector<std::string_view> driver_words();
+
 // A group's number: below kMostGroups.
 inline constexpr unsigned kMostGroups = 4096;
 Checked<unsigned> parse_group(std::string_view text);

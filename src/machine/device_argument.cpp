@@ -1,5 +1,5 @@
-// --device MODEL,bdf=BDF[,group=N][,iommu=NAME][,KEY=VALUE]...; a comma inside a value is written
-// twice.
+// --device MODEL,bdf=BDF[,group=N][,iommu=NAME][,driver=NAME][,KEY=VALUE]...; a comma inside a
+// value is written twice.
 #include <fmt/format.h>
 
 #include "machine/description.hpp"
@@ -50,7 +50,7 @@ Checked<DeviceEntry> parse_device(std::string_view argument)
     if (entry.spec.model.empty() || entry.spec.model.contains('='))
         return wrong("it must start with a model, as in edu,bdf=0000:00:04.0");
 
-    bool placed = false;
+    bool placed = false, driven = false;
     for (auto const& piece : std::span{pieces}.subspan(1)) {
         auto const equals = piece.find('=');
         if (equals == std::string::npos || equals == 0)
@@ -71,6 +71,10 @@ Checked<DeviceEntry> parse_device(std::string_view argument)
         } else if (key == "iommu") {
             if (!entry.iommu.empty()) return wrong("iommu is there twice");
             entry.iommu = value;
+        } else if (key == "driver") {
+            if (driven) return wrong("driver is there twice");
+            entry.driver = value;
+            driven = true;
         } else {
             entry.spec.settings.push_back({key, value});
         }

@@ -17,7 +17,7 @@ constexpr std::uint32_t kMemoryAddress = ~0xfU;
 
 Face face_of(pci::Function& function, Bdf bdf, unsigned group)
 {
-    Face face{bdf, group, function.identity(), {}, {}};
+    Face face{bdf, group, function.identity(), {}, {}, {}};
     face.config.resize(function.config_size());
     function.config_read(0, face.config);
 

@@ -18,6 +18,7 @@ struct Face {
     pci::Identity identity;
     std::vector<std::byte> config;                 // as before anybody opened it
     std::array<std::uint64_t, 6> bar_addresses{};  // 0 where there is no BAR
+    std::string driver = "vfio-pci";               // as DeviceEntry has it
 };
 
 }  // namespace pinfold::machine

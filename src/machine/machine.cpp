@@ -195,9 +195,12 @@ Description const& Machine::description() const { return impl_->description; }
 std::vector<Face> Machine::faces() const
 {
     std::vector<Face> faces;
-    for (std::size_t i = 0; i < impl_->parts.functions.size(); ++i)
-        faces.push_back(face_of(*impl_->parts.functions[i], impl_->description.devices[i].bdf,
-                                impl_->parts.group_numbers[i]));
+    for (std::size_t i = 0; i < impl_->parts.functions.size(); ++i) {
+        auto const& entry = impl_->description.devices[i];
+        faces.push_back(
+            face_of(*impl_->parts.functions[i], entry.bdf, impl_->parts.group_numbers[i]));
+        faces.back().driver = entry.driver;
+    }
     return faces;
 }
 
@@ -209,6 +212,13 @@ bool Machine::unplug(Bdf bdf)
         return true;
     }
     return false;
+}
+
+bool Machine::in_use(Bdf bdf) const
+{
+    return std::ranges::any_of(impl_->parts.functions, [&](auto const& function) {
+        return function->name() == bdf.text() && function->in_use();
+    });
 }
 
 void Machine::publish(Counters& counters) const

@@ -34,6 +34,8 @@ public:
 
     // Takes a device away: pci::Function::unplug(). False: none is there. Any thread.
     bool unplug(Bdf bdf);
+    // Whether anybody has the device open. Any thread.
+    bool in_use(Bdf bdf) const;
 
     // Brings `counters` up to date with everything that the machine counts. Cheap; any thread.
     void publish(Counters& counters) const;

@@ -135,6 +135,7 @@ void read_device(Section& section, Description& machine)
         section.report(*section.take("bdf"), "bdf", parsed.error());
     }
     section.text("iommu", entry.iommu);
+    section.text("driver", entry.driver);
     std::uint64_t group = 0;
     if (section.number("group", 0, kMostGroups - 1, group))
         entry.group = static_cast<unsigned>(group);

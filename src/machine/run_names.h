@@ -32,9 +32,18 @@
 #define PINFOLD_FILE_TRACE "iommu-trace"
 #define PINFOLD_DIR_ROOT "root"         /* mirrors the paths below: root/dev/vfio, root/sys/... */
 #define PINFOLD_DIR_DEVICES "devices"   /* one empty file for each device, named by its BDF */
+#define PINFOLD_DIR_REMOVALS "removals" /* likewise; what is written there has been unplugged */
 #define PINFOLD_DIR_OWNERS "owners"     /* sockets of engines whose files others may use */
-#define PINFOLD_FILE_IDS "owners/ids"   /* what new_id has added, a line each: "VVVV DDDD" */
+/* What new_id has added, a line each: "DRIVER VVVV DDDD". */
+#define PINFOLD_FILE_IDS "owners/ids"
+/* Before the number of a group: locked by whoever has the group's DMA, a container or, while it
+ * binds, a driver of the kernel's. */
+#define PINFOLD_FILE_DMA "dma."
 #define PINFOLD_DIR_COUNTERS "counters" /* one file for each engine: struct Counters */
+
+/* Where the machine's devices are in sysfs; "pciDDDD:BB/BDF" follows. Not where the host's are,
+ * which may have the same addresses: links of the host's go on leading to them. */
+#define PINFOLD_SYS_DEVICES "/sys/devices/pinfold"
 
 /* The node of the container; groups are beside it, named by their numbers. */
 #define PINFOLD_NODE_DIR "/dev/vfio"

@@ -155,13 +155,13 @@ std::filesystem::path mirrored(std::filesystem::path const& state,
 
 std::filesystem::path tree_directory(Bdf bdf)
 {
-    return std::filesystem::path{"/sys/devices"} /
+    return std::filesystem::path{PINFOLD_SYS_DEVICES} /
            fmt::format("pci{:04x}:{:02x}", bdf.domain, bdf.bus) / bdf.text();
 }
 
 std::filesystem::path removal_file(std::filesystem::path const& state, Bdf bdf)
 {
-    return mirrored(state, tree_directory(bdf) / "remove");
+    return state / PINFOLD_DIR_REMOVALS / bdf.text();
 }
 
 }  // namespace pinfold::machine

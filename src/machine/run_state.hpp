@@ -7,7 +7,9 @@
 //                          there
 //   <state>/devices/<BDF>  empty files; a device descriptor is an O_PATH descriptor of one, so that
 //                          whatever is not interposed fails with EBADF
+//   <state>/removals/<BDF> empty files; what is written to one unplugs the device
 //   <state>/owners/PID     sockets where other processes reach the engine of an open file
+//   <state>/dma.N          locked (F_OFD_SETLK) while group N is in a container
 //   <state>/counters/…     one file for each engine that ran, read by the launcher at the end
 //
 // The stub needs none of it but the environment (run_names.h). Thread safe: values and files that
@@ -66,7 +68,7 @@ Checked<Description> read_machine(std::filesystem::path const& state);
 std::filesystem::path device_file(std::filesystem::path const& state, Bdf bdf);
 // The directory of a device in the tree that the client sees.
 std::filesystem::path tree_directory(Bdf bdf);
-// Its `remove` file, in <state>/root: whoever writes to it unplugs the device.
+// <state>/removals/<BDF>: whoever writes to it unplugs the device.
 std::filesystem::path removal_file(std::filesystem::path const& state, Bdf bdf);
 // Where in <state>/root the mirror of an absolute path is.
 std::filesystem::path mirrored(std::filesystem::path const& state,

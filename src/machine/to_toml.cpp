@@ -66,6 +66,8 @@ std::string device_toml(DeviceEntry const& entry)
     auto out = fmt::format("\n[[device]]\nmodel = {}\nbdf = \"{}\"\n",
                            toml_string(entry.spec.model), entry.bdf.text());
     if (!entry.iommu.empty()) out += fmt::format("iommu = {}\n", toml_string(entry.iommu));
+    if (entry.driver != DeviceEntry{}.driver)
+        out += fmt::format("driver = {}\n", toml_string(entry.driver));
     if (entry.group) out += fmt::format("group = {}\n", *entry.group);
 
     // A setting that is there several times is a list in its place.

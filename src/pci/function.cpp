@@ -206,6 +206,12 @@ bool Function::gone() const
     return unplugged_ && opens_ == 0;
 }
 
+bool Function::in_use() const
+{
+    std::lock_guard const lock{mutex_};
+    return opens_ != 0;
+}
+
 // Configuration space as it is found at an open; the MSI-X table masked and empty.
 void Function::find_enabled()
 {

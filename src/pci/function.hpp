@@ -85,6 +85,8 @@ public:
     // it works on until then; closed, it is gone for good.
     void unplug();
     bool gone() const;
+    // Whether anybody has it open.
+    bool in_use() const;
 
     // Says once, before the first open, where the function is, if not alone on the root bus.
     void settle(Place place);

@@ -123,6 +123,7 @@ void Engine::watch_removals()
     for (auto const& device : run_.devices) {
         auto const file = machine::removal_file(state_, device.bdf);
         watched = removals_->add(file, device.bdf.text()).has_value() && watched;
+        if (removed(device.bdf.text())) (void)machine_->unplug(device.bdf);
     }
     if (!watched || !removals_->start())
         log_line("the tree's `remove` files cannot be watched: devices cannot be unplugged");
@@ -404,6 +405,8 @@ long Engine::opened(int fd)
     auto const node = nodes_.identify(fd);
     // Another thread may have taken it for an inherited one already.
     if (!node || fds_.owner(fd) != PINFOLD_FOREIGN) return 0;
+    // An inode without a name cannot be opened by the link in /proc.
+    if (node->kind == Node::Kind::device) return as_kernel(Errno::nxio);
     Inside const inside;
     long const result = open_at(fd, *node);
     if (result == 0) see_inherited();
@@ -431,22 +434,6 @@ Result<uapi::FileId> Engine::open_node(Node const& node)
     // A holder that has ended may not have been noticed yet.
     settle_everywhere();
     return open_group(node.group);
-}
-
-// As the run's own tree has it, where the stub's bind and unbind files act.
-bool Engine::device_bound(std::string_view name) const
-{
-    auto const link = fmt::format("{}/sys/bus/pci/drivers/vfio-pci/{}", PINFOLD_DIR_ROOT, name);
-    struct stat status{};
-    return ::fstatat(directory_.get(), link.c_str(), &status, AT_SYMLINK_NOFOLLOW) == 0;
-}
-
-// On Linux a group has its node as long as a device of it is bound to vfio-pci.
-bool Engine::group_has_node(unsigned number) const
-{
-    return std::ranges::any_of(run_.devices, [&](auto const& device) {
-        return device.group == number && device_bound(device.bdf.text());
-    });
 }
 
 Result<uapi::FileId> Engine::open_group(unsigned number)
@@ -508,6 +495,10 @@ long Engine::adopt_one(int fd)
 {
     auto const node = nodes_.identify(fd);
     if (!node) return 0;
+    bool const names_only = (::fcntl(fd, F_GETFL) & O_PATH) != 0;
+    bool const always =
+        node->kind == Node::Kind::device || run_.mode == machine::RunState::Mode::paths;
+    if (names_only && !always) return 0;
     for (int const known : fds_.descriptors()) {
         if (!same_description(fd, known)) continue;
         duplicated(known, fd);

@@ -105,6 +105,8 @@ public:
     Result<UniqueFd> eventfd(int fd) override;
     Result<int> install(uapi::FileId file) override;
     bool bound(std::string_view device) override { return device_bound(device); }
+    bool in_use_by_kernel(unsigned group) override { return group_in_use_by_kernel(group); }
+    Result<uapi::DmaClaim> claim_dma(unsigned group) override { return claim_group_dma(group); }
 
 private:
     Engine(std::filesystem::path state, machine::RunState run, machine::Description description,
@@ -125,6 +127,8 @@ private:
     }
     void settle() override { sharing_.settle(); }
     bool device_bound(std::string_view name) const override;
+    bool group_in_use_by_kernel(unsigned group) const override;
+    Result<uapi::DmaClaim> claim_group_dma(unsigned group) override;
     PageSize host_page() const override { return description_.host.page_size; }
 
     // Link::Answers: what owners ask of us as their guest.
@@ -155,6 +159,7 @@ private:
     Link* link_to(std::filesystem::path const& socket);
     Result<uapi::FileId> open_group(unsigned number);
     bool group_has_node(unsigned number) const;
+    bool removed(std::string_view name) const;
     void settle_everywhere();
     // Pages that the owners of files which we use have charged to us.
     std::uint64_t charged_elsewhere();
@@ -194,6 +199,8 @@ private:
     std::mutex build_mutex_;
     std::mutex claims_mutex_;
     std::unordered_map<unsigned, UniqueFd> group_claims_;  // by group number
+    std::mutex dma_mutex_;
+    std::unordered_map<unsigned, UniqueFd> dma_claims_;  // of groups in containers; likewise
 
     std::filesystem::path const owners_;  // where their sockets are
     Sharing sharing_;

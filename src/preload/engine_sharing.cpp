@@ -232,6 +232,7 @@ void Engine::before_fork()
     }
     build_mutex_.lock();
     claims_mutex_.lock();
+    dma_mutex_.lock();
     sharing_.pause();
     shares_mutex_.lock();
     remotes_.pause();
@@ -246,6 +247,7 @@ void Engine::resume_all()
     remotes_.resume();
     shares_mutex_.unlock();
     sharing_.resume();
+    dma_mutex_.unlock();
     claims_mutex_.unlock();
     build_mutex_.unlock();
 }
@@ -271,6 +273,7 @@ void Engine::become_child()
     Worker::forget_all();
     forget_executions();
     group_claims_.clear();
+    dma_claims_.clear();
     witnesses_.clear();
     std::vector<Link*> const old = all_links();
     leave_machine();

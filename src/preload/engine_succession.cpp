@@ -155,6 +155,7 @@ void Engine::before_exit()
     if (make_successor()) {
         Worker::dismiss_all();
         group_claims_.clear();
+        dma_claims_.clear();
         witnesses_.clear();
         leave_machine();
         successor_->begin();

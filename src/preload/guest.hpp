@@ -42,6 +42,8 @@ public:
     // Returns when nothing is held any more by guests that have ended.
     virtual void settle() = 0;
     virtual bool device_bound(std::string_view name) const = 0;
+    virtual bool group_in_use_by_kernel(unsigned group) const = 0;
+    virtual Result<uapi::DmaClaim> claim_group_dma(unsigned group) = 0;
     virtual PageSize host_page() const = 0;
 };
 
@@ -104,6 +106,11 @@ public:
     Result<UniqueFd> eventfd(int fd) override;
     Result<int> install(uapi::FileId file) override;
     bool bound(std::string_view device) override { return owner_.device_bound(device); }
+    bool in_use_by_kernel(unsigned group) override { return owner_.group_in_use_by_kernel(group); }
+    Result<uapi::DmaClaim> claim_dma(unsigned group) override
+    {
+        return owner_.claim_group_dma(group);
+    }
 
 private:
     Message answer_to(Message& message, UniqueFd& descriptor, int& with);

@@ -8,6 +8,8 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
+#include <linux/openat2.h>
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -385,6 +387,8 @@ ssize_t pwrite(int fd, void const* buffer, size_t size, off_t offset)
 
 /* ---- files of /sys that act when they are written ---- */
 
+ssize_t pinfold_plain_read(int fd, void* data, size_t size) { return next.read(fd, data, size); }
+
 ssize_t pinfold_plain_write(int fd, void const* data, size_t size)
 {
     return next.write(fd, data, size);
@@ -668,12 +672,16 @@ static void not_sent(int fd)
 }
 
 /* Ours are character devices or empty files. */
+static bool may_be_ours(struct stat const* status)
+{
+    return S_ISCHR(status->st_mode) || (S_ISREG(status->st_mode) && status->st_size == 0);
+}
+
 static void received(int fd)
 {
     struct stat status;
     if (fd < 0 || ours(fd) || fstat(fd, &status) != 0) return;
-    bool const maybe = S_ISCHR(status.st_mode) || (S_ISREG(status.st_mode) && status.st_size == 0);
-    if (maybe && load() != NULL) (void)engine->adopt(fd);
+    if (may_be_ours(&status) && load() != NULL) (void)engine->adopt(fd);
 }
 
 ssize_t sendmsg(int socket, struct msghdr const* message, int flags)
@@ -721,10 +729,20 @@ static bool may_name_node(char const* path)
     return name[0] != '\0' && name[strspn(name, "0123456789")] == '\0';
 }
 
+/* A descriptor by its name in /proc, opened anew. */
+static bool names_descriptor(char const* path)
+{
+    static char const kProc[] = "/proc/";
+    return UNLIKELY(engine != NULL) && strncmp(path, kProc, sizeof kProc - 1) == 0 &&
+           strstr(path, "/fd/") != NULL;
+}
+
+/* What O_PATH opens is no file of ours that anybody could use. */
 static bool maybe_node(char const* path, int flags)
 {
-    if (state_directory == NULL || path == NULL || (flags & O_DIRECTORY) != 0) return false;
-    return names_node(path) || may_name_node(path);
+    if (state_directory == NULL || path == NULL || (flags & (O_DIRECTORY | O_PATH)) != 0)
+        return false;
+    return names_node(path) || may_name_node(path) || names_descriptor(path);
 }
 
 /* Only for what can be a node is the engine loaded, which then looks at the descriptor itself. */
@@ -732,7 +750,7 @@ static int opened(int fd)
 {
     struct stat status;
     if (fd < 0) return fd;
-    if (!paths_mode && (fstat(fd, &status) != 0 || !S_ISCHR(status.st_mode))) return fd;
+    if (!paths_mode && (fstat(fd, &status) != 0 || !may_be_ours(&status))) return fd;
     if (load() == NULL) return fd;
     long const result = engine->opened(fd);
     if (result >= 0) return fd;
@@ -742,7 +760,10 @@ static int opened(int fd)
 
 /* Placeholders stand for nodes in paths mode; O_PATH makes every call on them that we do not
  * interpose fail. */
-static int node_flags(int flags) { return paths_mode ? O_PATH | (flags & O_CLOEXEC) : flags; }
+static int node_flags(char const* path, int flags)
+{
+    return paths_mode && names_node(path) ? O_PATH | (flags & O_CLOEXEC) : flags;
+}
 
 static mode_t creation_mode(int flags, va_list arguments)
 {
@@ -775,10 +796,17 @@ int open64(char const* path, int flags, ...)
     va_end(arguments);
     READY();
     if (LIKELY(!maybe_node(path, flags))) return tell(path, flags, next.open(path, flags, mode));
-    return opened(next.open(path, node_flags(flags), mode));
+    return opened(next.open(path, node_flags(path, flags), mode));
 }
 
 int open(char const* path, int flags, ...) __attribute__((alias("open64")));
+
+int creat64(char const* path, mode_t mode)
+{
+    return open64(path, O_CREAT | O_WRONLY | O_TRUNC, mode);
+}
+
+int creat(char const* path, mode_t mode) __attribute__((alias("creat64")));
 
 int openat64(int directory, char const* path, int flags, ...)
 {
@@ -789,7 +817,7 @@ int openat64(int directory, char const* path, int flags, ...)
     READY();
     if (LIKELY(!maybe_node(path, flags)))
         return tell(path, flags, next.openat(directory, path, flags, mode));
-    return opened(next.openat(directory, path, node_flags(flags), mode));
+    return opened(next.openat(directory, path, node_flags(path, flags), mode));
 }
 
 int openat(int directory, char const* path, int flags, ...) __attribute__((alias("openat64")));
@@ -830,21 +858,22 @@ FILE* fopen(char const* path, char const* mode) __attribute__((alias("fopen64"))
 
 /* ---- names: a device's descriptor is of an inode without one ---- */
 
-static bool may_be_ours(char const* path)
-{
-    static char const kProc[] = "/proc/";
-    return UNLIKELY(engine != NULL) && strncmp(path, kProc, sizeof kProc - 1) == 0;
-}
-
-/* `length` bytes in `found` are where a link in /proc leads; `target` gets what Linux would say. */
-static ssize_t give_name(char const* found, ssize_t length, char* target, size_t room)
+/* Whether a name of `length` bytes is that of the file behind devices' descriptors. */
+static bool names_device(char const* name, size_t length)
 {
     static char const kDevices[] = "/" PINFOLD_DIR_DEVICES "/";
+    size_t const state = state_directory != NULL ? strlen(state_directory) : 0;
+    return state != 0 && length >= state + sizeof kDevices &&
+           memcmp(name, state_directory, state) == 0 &&
+           memcmp(name + state, kDevices, sizeof kDevices - 1) == 0;
+}
+
+/* `length` bytes in `found` are where a link leads; `target` gets what Linux would say. */
+static ssize_t give_name(char const* found, ssize_t length, char* target, size_t room)
+{
     static char const kName[] = "anon_inode:[vfio-device]";
-    size_t const state = strlen(state_directory);
     if (length < 0) return length;
-    if ((size_t)length >= state + sizeof kDevices && memcmp(found, state_directory, state) == 0 &&
-        memcmp(found + state, kDevices, sizeof kDevices - 1) == 0) {
+    if (names_device(found, (size_t)length)) {
         found = kName;
         length = sizeof kName - 1;
     }
@@ -857,7 +886,7 @@ ssize_t readlink(char const* path, char* target, size_t room)
 {
     READY();
     char found[4096];
-    if (!may_be_ours(path) || room == 0) return next.readlink(path, target, room);
+    if (LIKELY(state_directory == NULL) || room == 0) return next.readlink(path, target, room);
     return give_name(found, next.readlink(path, found, sizeof found), target, room);
 }
 
@@ -865,7 +894,8 @@ ssize_t readlinkat(int directory, char const* path, char* target, size_t room)
 {
     READY();
     char found[4096];
-    if (!may_be_ours(path) || room == 0) return next.readlinkat(directory, path, target, room);
+    if (LIKELY(state_directory == NULL) || room == 0)
+        return next.readlinkat(directory, path, target, room);
     return give_name(found, next.readlinkat(directory, path, found, sizeof found), target, room);
 }
 
@@ -880,6 +910,26 @@ ssize_t __readlinkat_chk(int directory, char const* path, char* target, size_t r
     if (room > size) abort();
     return readlinkat(directory, path, target, room);
 }
+
+/* On Linux the link of such a descriptor leads to no file. */
+char* realpath(char const* path, char* out)
+{
+    PINFOLD_NEXT(realpath);
+    char* const name = next(path, out);
+    if (name == NULL || !names_device(name, strlen(name))) return name;
+    if (out == NULL) free(name);
+    errno = ENOENT;
+    return NULL;
+}
+
+char* __realpath_chk(char const* path, char* out, size_t room);
+char* __realpath_chk(char const* path, char* out, size_t room)
+{
+    if (out != NULL && room < PATH_MAX) abort();
+    return realpath(path, out);
+}
+
+char* canonicalize_file_name(char const* path) { return realpath(path, NULL); }
 
 /* ---- signals: the engine needs SIGSEGV and SIGBUS, and the client keeps its handlers ---- */
 
@@ -1007,12 +1057,15 @@ static long own_syscall(long number, long a, long b, long c, long d, long e, lon
     return own(number, a, b, c, d, e, f);
 }
 
-/* By way of the path library, if that is there. */
-static int open_by_number(int directory, char const* path, int flags, mode_t mode)
+/* openat2(2): flags and mode in a structure, which may ask for more than openat(2) knows. */
+static long openat2_by_number(long a, long b, long c, long d)
 {
-    static int (*outermost)(int, char const*, int, ...) = NULL;
-    if (UNLIKELY(outermost == NULL)) *(void**)&outermost = dlsym(RTLD_DEFAULT, "openat64");
-    return outermost(directory, path, flags, mode);
+    struct open_how const* const how = (struct open_how const*)c;
+    if (how == NULL || d < (long)sizeof *how || !maybe_node((char const*)b, (int)how->flags))
+        return own_syscall(SYS_openat2, a, b, c, d, 0, 0);
+    if (how->resolve == 0)
+        return openat64((int)a, (char const*)b, (int)how->flags, (mode_t)how->mode);
+    return opened((int)own_syscall(SYS_openat2, a, b, c, d, 0, 0));
 }
 
 long pinfold_syscall(long number, long a, long b, long c, long d, long e, long f)
@@ -1032,8 +1085,10 @@ long pinfold_syscall(long number, long a, long b, long c, long d, long e, long f
         case SYS_dup2: return dup2((int)a, (int)b);
         case SYS_dup3: return dup3((int)a, (int)b, (int)c);
         case SYS_fcntl: return fcntl64((int)a, (int)b, (void*)c);
-        case SYS_open: return open_by_number(AT_FDCWD, (char const*)a, (int)b, (mode_t)c);
-        case SYS_openat: return open_by_number((int)a, (char const*)b, (int)c, (mode_t)d);
+        case SYS_open: return open64((char const*)a, (int)b, (mode_t)c);
+        case SYS_creat: return creat64((char const*)a, (mode_t)b);
+        case SYS_openat: return openat64((int)a, (char const*)b, (int)c, (mode_t)d);
+        case SYS_openat2: return openat2_by_number(a, b, c, d);
         case SYS_sendmsg: return sendmsg((int)a, (struct msghdr const*)b, (int)c);
         case SYS_execve: return execve((char const*)a, (char* const*)b, (char* const*)c);
         case SYS_execveat:

@@ -28,7 +28,8 @@ bool pinfold_file_call(long number, long const* arguments, long* result);
 /* Once, before the program runs. */
 void pinfold_remember_environment(void);
 
-/* write(2) and close(2) as the C library has them. */
+/* read(2), write(2) and close(2) as the C library has them. */
+ssize_t pinfold_plain_read(int fd, void* data, size_t size);
 ssize_t pinfold_plain_write(int fd, void const* data, size_t size);
 int pinfold_plain_close(int fd);
 

@@ -7,6 +7,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string_view>
 #include <vector>
@@ -23,6 +24,9 @@ namespace pinfold::uapi {
 // and fork.
 enum class FileId : std::uint32_t { none = 0 };
 
+// That the DMA of a group is a user's.
+using DmaClaim = std::shared_ptr<void const>;
+
 // The process that makes a call.
 class Client {
 public:
@@ -38,6 +42,11 @@ public:
     virtual Result<int> install(FileId file) = 0;
     // Whether the device of that name is bound to vfio-pci now. It is where nobody can unbind it.
     virtual bool bound(std::string_view) { return true; }
+    // Whether a driver that uses DMA by itself has a device of the group.
+    virtual bool in_use_by_kernel(unsigned) { return false; }
+    // Keeps such drivers from the group for as long as what comes back lives. EPERM: one has a
+    // device of it.
+    virtual Result<DmaClaim> claim_dma(unsigned) { return DmaClaim{}; }
 };
 
 struct Call {

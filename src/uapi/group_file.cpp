@@ -43,6 +43,7 @@ void GroupFile::leave_container()
 {
     container_->remove(*entry_.group);
     container_.reset();
+    claim_.reset();
 }
 
 Reply GroupFile::ioctl(Client& client, std::uint32_t request, std::uint64_t arg)
@@ -56,20 +57,22 @@ Reply GroupFile::ioctl(Client& client, std::uint32_t request, std::uint64_t arg)
     }
 }
 
-// Rule G-3. A device of ours is bound to vfio-pci or to nothing, so a group is always viable.
+// Rule G-3. What is in a container no driver of the kernel's can have.
 Reply GroupFile::get_status(Client& client, std::uint64_t arg)
 {
     vfio_group_status status;
     TRY(read_user(client, arg, status));
     if (status.argsz < sizeof status) return fail(Errno::inval);
     std::lock_guard const lock{mutex_};
-    status.flags = VFIO_GROUP_FLAGS_VIABLE;
+    status.flags = 0;
     if (container_) status.flags |= VFIO_GROUP_FLAGS_CONTAINER_SET;
+    if (container_ || !client.in_use_by_kernel(entry_.number))
+        status.flags |= VFIO_GROUP_FLAGS_VIABLE;
     TRY(write_user(client, arg, status));
     return 0;
 }
 
-// Rule G-4.
+// Rules G-4 and G-5.
 Reply GroupFile::set_container(Client& client, std::uint64_t arg)
 {
     int fd = -1;
@@ -83,8 +86,10 @@ Reply GroupFile::set_container(Client& client, std::uint64_t arg)
     if (!container)
         return fail(surroundings_.kernel >= Kernel::v6_12 ? Errno::badfd : Errno::inval);
 
+    auto claim = TRY(client.claim_dma(entry_.number));
     TRY(container->add(*entry_.group, &client.process()));
     container_ = std::move(container);
+    claim_ = std::move(claim);
     return 0;
 }
 

@@ -62,6 +62,7 @@ private:
     std::atomic<unsigned> open_devices_{0};  // grows under the mutex only
     std::mutex mutex_;
     std::shared_ptr<type1::Container> container_;
+    DmaClaim claim_;  // as long as there is a container
 };
 
 }  // namespace pinfold::uapi

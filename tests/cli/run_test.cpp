@@ -96,8 +96,9 @@ TEST_F(CommandTest, the_namespaces_links_lead_to_the_device)
         "do "
         "readlink -e $link; done'");
     EXPECT_EQ(outcome.out,
-              "/sys/devices/pci0003:07/0003:07:1f.5\n/sys/devices/pci0003:07/0003:07:1f.5\n"
-              "/sys/devices/pci0003:07/0003:07:1f.5\n/sys/kernel/iommu_groups/9\n"
+              "/sys/devices/pinfold/pci0003:07/0003:07:1f.5\n/sys/devices/pinfold/pci0003:07/"
+              "0003:07:1f.5\n"
+              "/sys/devices/pinfold/pci0003:07/0003:07:1f.5\n/sys/kernel/iommu_groups/9\n"
               "/sys/bus/pci/drivers/vfio-pci\n")
         << outcome.err;
 }

@@ -75,13 +75,13 @@ TEST_F(Tree, resources_have_a_line_for_each_bar_and_for_each_that_is_not)
 TEST_F(Tree, links_lead_where_the_kernels_lead)
 {
     std::string const device = "/sys/bus/pci/devices/0000:00:04.0";
-    EXPECT_EQ(fs::read_symlink(at(device)), "../../../devices/pci0000:00/0000:00:04.0");
-    EXPECT_EQ(fs::read_symlink(at(device + "/iommu_group")), "../../../kernel/iommu_groups/12");
+    EXPECT_EQ(fs::read_symlink(at(device)), "../../../devices/pinfold/pci0000:00/0000:00:04.0");
+    EXPECT_EQ(fs::read_symlink(at(device + "/iommu_group")), "../../../../kernel/iommu_groups/12");
     for (auto const* const link :
          {"/sys/bus/pci/devices/0000:00:04.0", "/sys/bus/pci/drivers/vfio-pci/0000:00:04.0",
           "/sys/kernel/iommu_groups/12/devices/0000:00:04.0"})
         EXPECT_EQ(fs::canonical(at(link)),
-                  fs::canonical(at("/sys/devices/pci0000:00/0000:00:04.0")))
+                  fs::canonical(at("/sys/devices/pinfold/pci0000:00/0000:00:04.0")))
             << link;
     EXPECT_EQ(fs::canonical(at(device + "/driver")),
               fs::canonical(at("/sys/bus/pci/drivers/vfio-pci")));
@@ -90,6 +90,27 @@ TEST_F(Tree, links_lead_where_the_kernels_lead)
     EXPECT_EQ(fs::canonical(at(device + "/subsystem")), fs::canonical(at("/sys/bus/pci")));
     EXPECT_EQ(fs::canonical(at(device + "/iommu_group")),
               fs::canonical(at("/sys/kernel/iommu_groups/12")));
+}
+
+TEST_F(Tree, a_device_may_start_with_another_driver_or_with_none)
+{
+    std::string const device = "/sys/bus/pci/devices/0000:00:04.0/";
+    for (auto const& [driver, bound, chosen] : {std::tuple{"host", "nvme", "(null)\n"},
+                                                {"pci-stub", "pci-stub", "pci-stub\n"},
+                                                {"none", "", "(null)\n"}}) {
+        test::Scratch const scratch;
+        faces_[0].driver = driver;
+        ASSERT_TRUE(write_tree(scratch.path(), machine::presets()[0].make(), faces_));
+        auto const in = [&](std::string const& path) {
+            return machine::mirrored(scratch.path(), path);
+        };
+        EXPECT_EQ(test::slurp(in(device + "driver_override")), chosen);
+        EXPECT_EQ(fs::exists(fs::symlink_status(in(device + "driver"))), *bound != '\0');
+        if (*bound != '\0') {
+            EXPECT_EQ(fs::canonical(in(device + "driver")),
+                      fs::canonical(in(std::string{"/sys/bus/pci/drivers/"} + bound)));
+        }
+    }
 }
 
 TEST_F(Tree, a_group_tells_its_type_and_what_is_reserved)

@@ -56,6 +56,8 @@ INSTANTIATE_TEST_SUITE_P(
         Wrong{
             "edu,bdf=00:04.0,group=4096",
             R"(--device "edu,bdf=00:04.0,group=4096": group "4096" is not a number from 0 to 4095)"},
+        Wrong{"edu,bdf=00:04.0,driver=none,driver=host",
+              R"(--device "edu,bdf=00:04.0,driver=none,driver=host": driver is there twice)"},
         Wrong{"edu,bdf=00:04.0,group=1,group=1",
               R"(--device "edu,bdf=00:04.0,group=1,group=1": group is there twice)"}));
 

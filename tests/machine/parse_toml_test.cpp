@@ -51,6 +51,7 @@ model = "nvme"
 bdf = "0000:00:04.0"
 group = 9
 iommu = "second"
+driver = "host"
 disk = "a \"disk\""
 readonly = true
 number = 7
@@ -96,6 +97,7 @@ TEST(MachineFile, everything_that_can_be_said_is_understood)
     ASSERT_EQ(machine->devices.size(), 2U);
     auto const& nvme = machine->devices[0];
     EXPECT_EQ(nvme.iommu, "second");
+    EXPECT_EQ(nvme.driver, "host");
     EXPECT_EQ(nvme.spec.model, "nvme");
     EXPECT_EQ(nvme.group, 9U);
     EXPECT_EQ(nvme.where, "dir/odd.toml:40");
@@ -106,6 +108,7 @@ TEST(MachineFile, everything_that_can_be_said_is_understood)
                                                   "many=x", "many=y"}));
     EXPECT_EQ(machine->devices[1].bdf, (Bdf{0, 0, 5, 0}));
     EXPECT_EQ(machine->devices[1].group, std::nullopt);
+    EXPECT_EQ(machine->devices[1].driver, "vfio-pci");
 }
 
 TEST(MachineFile, an_empty_file_is_the_default_preset_under_its_own_name)
@@ -132,6 +135,7 @@ TEST(MachineFile, a_machine_is_read_back_as_it_was_written)
     auto const again = parse_toml(text, "again.toml");
     ASSERT_TRUE(again) << again.error() << '\n' << text;
     EXPECT_EQ(to_toml(*again), text);
+    EXPECT_EQ(again->devices[0].driver, "host");
     EXPECT_EQ(again->devices[0].spec.settings[0].value, "a \"disk\"");
     EXPECT_EQ(again->iommu.reserved[1].range, machine->iommu.reserved[1].range);
     EXPECT_EQ(again->iommu.table_budget, 100U);

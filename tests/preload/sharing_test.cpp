@@ -54,6 +54,8 @@ public:
     }
     void settle() override { sharing->settle(); }
     bool device_bound(std::string_view) const override { return true; }
+    bool group_in_use_by_kernel(unsigned) const override { return false; }
+    Result<uapi::DmaClaim> claim_group_dma(unsigned) override { return uapi::DmaClaim{}; }
     PageSize host_page() const override { return k4K; }
 
     int holders(uapi::FileId file)

@@ -33,7 +33,18 @@ public:
     Result<UniqueFd> eventfd(int) override { return fail(Errno::badf); }
     bool bound(std::string_view name) override { return name != unbound; }
 
-    std::string unbound;  // the one device that is not bound to vfio-pci
+    bool in_use_by_kernel(unsigned group) override { return group == kernels_group; }
+    Result<DmaClaim> claim_dma(unsigned group) override
+    {
+        if (group == kernels_group) return fail(Errno::perm);
+        ++claims;
+        return DmaClaim{&claims,
+                        [](void const* count) { --*static_cast<int*>(const_cast<void*>(count)); }};
+    }
+
+    std::string unbound;           // the one device that is not bound to vfio-pci
+    unsigned kernels_group = ~0U;  // the one of which a driver of the kernel's has a device
+    int claims = 0;
     Result<int> install(FileId file) override
     {
         std::lock_guard const lock{mutex_};

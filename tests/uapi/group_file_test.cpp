@@ -58,6 +58,33 @@ TEST(GroupFile, GET_STATUS_tells_of_the_container_and_keeps_argsz)
     EXPECT_EQ(bench.ioctl(group, VFIO_GROUP_GET_STATUS, nullptr), -EFAULT);
 }
 
+// Rules G-3 and G-5.
+TEST(GroupFile, a_group_of_which_the_kernel_uses_a_device_is_not_viable)
+{
+    Bench bench;
+    auto const container = bench.open_container();
+    auto const group = bench.open_group(7);
+    auto const flags = [&] {
+        vfio_group_status it{sizeof it, 0};
+        EXPECT_EQ(bench.ioctl(group, VFIO_GROUP_GET_STATUS, &it), 0);
+        return it.flags;
+    };
+    bench.client.kernels_group = 7;
+    EXPECT_EQ(flags(), 0U);
+    EXPECT_EQ(bench.set_container(group, -1), -EBADF) << "the descriptor comes first";
+    EXPECT_EQ(bench.set_container(group, container), -EPERM);
+    EXPECT_EQ(bench.ioctl(group, VFIO_GROUP_UNSET_CONTAINER, nullptr), -EINVAL);
+    bench.client.kernels_group = 8;
+    EXPECT_EQ(flags(), 1U);
+    EXPECT_EQ(bench.set_container(group, container), 0);
+    EXPECT_EQ(bench.client.claims, 1);
+    EXPECT_EQ(bench.ioctl(group, VFIO_GROUP_UNSET_CONTAINER, nullptr), 0);
+    EXPECT_EQ(bench.client.claims, 0);
+    EXPECT_EQ(bench.set_container(group, container), 0);
+    bench.close(group);
+    EXPECT_EQ(bench.client.claims, 0) << "what is closed claims nothing";
+}
+
 // Vectors 54.
 TEST(GroupFile, SET_CONTAINER_tells_apart_what_is_no_container)
 {
