@@ -55,7 +55,7 @@ std::string preload_list(Libraries const& libraries, machine::RunState::Mode mod
     auto list = libraries.stub.string();
     if (emulates_page(host_page)) list = libraries.page.string() + ':' + list;
     if (mode == machine::RunState::Mode::paths) list = libraries.paths.string() + ':' + list;
-    if (inherited != nullptr && *inherited != '\0') list += fmt::format(":{}", inherited);
+    if (inherited != nullptr && *inherited != '\0') list = fmt::format("{}:{}", inherited, list);
     return list;
 }
 

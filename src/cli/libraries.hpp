@@ -17,8 +17,9 @@ struct Libraries {
 // The sentence names what is missing.
 machine::Checked<Libraries> find_libraries();
 
-// LD_PRELOAD for a run: ours before `inherited` (nullptr: the user has none). The page library only
-// where the machine's host page is another than the real one.
+// LD_PRELOAD for a run: ours behind `inherited` (nullptr: the user has none), whose wrappers see
+// the program's calls and hand them on to us, as to the kernel. The page library only where the
+// machine's host page is another than the real one.
 std::string preload_list(Libraries const& libraries, machine::RunState::Mode mode,
                          PageSize host_page, char const* inherited);
 // Whether the client is to see another page than the real one.

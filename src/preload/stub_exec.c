@@ -49,17 +49,20 @@ static bool is_ours(char const* library, size_t length)
            strncmp(name, kPrefix, sizeof kPrefix - 1) == 0;
 }
 
-/* Our libraries lead the list (launcher's order); theirs follow. */
-static size_t length_of_ours(char const* list)
+/* Our libraries stand together in the list, wherever theirs are. */
+static char const* find_ours(char const* list, size_t* size)
 {
-    size_t ours = 0;
+    char const* start = NULL;
+    *size = 0;
     for (char const* at = list; *at != '\0';) {
         size_t const length = strcspn(at, ": ");
-        if (!is_ours(at, length)) break;
-        ours = (size_t)(at + length - list);
+        bool const ours = is_ours(at, length);
+        if (start != NULL && !ours) break;
+        if (ours && start == NULL) start = at;
+        if (ours) *size = (size_t)(at + length - start);
         at += length + (at[length] != '\0');
     }
-    return ours;
+    return start;
 }
 
 void pinfold_remember_environment(void)
@@ -67,10 +70,16 @@ void pinfold_remember_environment(void)
     for (int i = 0; i < kVariables; ++i) {
         char const* const found = find(environ, kNames[i]);
         if (found == NULL) continue;
-        size_t const length = i == kPreload
-                                  ? strlen(kNames[i]) + length_of_ours(found + strlen(kNames[i]))
-                                  : strlen(found);
-        kept[i] = strndup(found, length);
+        if (i != kPreload) {
+            kept[i] = strdup(found);
+            continue;
+        }
+        size_t size = 0;
+        char const* const ours = find_ours(found + strlen(kNames[i]), &size);
+        if (ours == NULL) continue;
+        char* const made = malloc(strlen(kNames[i]) + size + 1);
+        if (made != NULL) (void)sprintf(made, "%s%.*s", kNames[i], (int)size, ours);
+        kept[i] = made;
     }
 }
 
@@ -188,7 +197,8 @@ static size_t count_of(char* const* list)
 
 static bool has_us(char const* preload)
 {
-    return preload != NULL && length_of_ours(preload + strlen(kNames[kPreload])) != 0;
+    size_t size = 0;
+    return preload != NULL && find_ours(preload + strlen(kNames[kPreload]), &size) != NULL;
 }
 
 static size_t room_for(char* const* environment)
@@ -223,9 +233,11 @@ static char* const* with_us(char* const* environment, char* held, void* room)
     if (has_us(theirs)) {
         strcpy(preload, theirs);
     } else {
-        strcpy(preload, kept[kPreload]);
-        char const* const list = theirs != NULL ? theirs + strlen(kNames[kPreload]) : "";
-        if (*list != '\0') strcat(strcat(preload, ":"), list);
+        char const* const ours = kept[kPreload] + strlen(kNames[kPreload]);
+        bool const some = theirs != NULL && theirs[strlen(kNames[kPreload])] != '\0';
+        strcpy(preload, some ? theirs : kNames[kPreload]);
+        if (some) strcat(preload, ":");
+        strcat(preload, ours);
     }
     return made;
 }
