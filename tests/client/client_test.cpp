@@ -179,7 +179,74 @@ TEST_P(Client, a_program_with_libraries_and_an_environment_of_its_own_keeps_pinf
         run_pinfold("", "env LD_PRELOAD=libm.so.6 sh -c \"./edu_dma; echo \\$LD_PRELOAD\"");
     EXPECT_EQ(own.status, 0) << own.err;
     EXPECT_NE(own.out.find("identification 010000ed"), std::string::npos) << own.out;
-    EXPECT_NE(own.out.find(":libm.so.6"), std::string::npos) << own.out;
+    EXPECT_NE(own.out.find("libm.so.6:"), std::string::npos) << own.out;
+}
+
+// As on Linux: each of the program's calls, and none of Pinfold's own.
+TEST_P(Client, a_library_of_the_users_own_sees_the_calls_that_it_wraps)
+{
+    for (auto const* const file : {"counting_wrapper.so", "wrapped_client"})
+        bring(std::filesystem::path{PINFOLD_CLIENT_DIR} / file);
+    constexpr char const* kSeen = "wrapper: 3 ioctl, 1 open, 1 mmap, 2 sigaction\n";
+    auto const later = run_pinfold("", "env LD_PRELOAD=./counting_wrapper.so ./wrapped_client");
+    EXPECT_EQ(later.out, "all answered\n") << later.err;
+    EXPECT_EQ(later.err, kSeen);
+    auto const first = run("LD_PRELOAD=./counting_wrapper.so " + pinfold("", "./wrapped_client"));
+    EXPECT_EQ(first.out, "all answered\n") << first.err;
+    EXPECT_NE(first.err.find(kSeen), std::string::npos) << first.err;
+}
+
+TEST_P(Client, who_asks_the_C_library_for_its_functions_gets_those_that_know_VFIO)
+{
+    std::ofstream{dir() / "look_up.py"} << R"py(
+import ctypes
+c = ctypes.CDLL("libc.so.6", use_errno=True)
+fd = c.open(b"/dev/vfio/vfio", 2)
+print(c.ioctl(fd, 0x3b64), c.ioctl(fd, 0x3b65, 3), ctypes.CDLL(None).ioctl(fd, 0x3b64))
+print(c.getpid() > 0, c.close(fd), c.ioctl(fd, 0x3b64), ctypes.get_errno())
+)py";
+    auto const ran = run_pinfold("", "/usr/bin/python3 look_up.py");
+    EXPECT_EQ(ran.out, "0 1 0\nTrue 0 -1 9\n") << ran.err;
+}
+
+TEST_P(Client, names_in_proc_are_those_that_Linux_gives)
+{
+    bring(std::filesystem::path{PINFOLD_CLIENT_DIR} / "names_client");
+    auto const ran = run_pinfold("", "./names_client");
+    EXPECT_EQ(ran.status, 0) << ran.out << ran.err;
+    EXPECT_EQ(ran.err, "");
+}
+
+// The computer may have devices, and drivers, of the same names.
+TEST_P(Client, the_runs_files_are_found_by_any_spelling_of_their_paths)
+{
+    std::ofstream{dir() / "spell.sh"} << R"sh(
+D=0000:00:04.0
+cd /sys/bus/pci/devices/$D; cat vendor; /bin/pwd; cat ../$D/vendor driver/$D/vendor
+cat /sys/bus/pci/drivers/../devices/$D/vendor /sys//bus/./pci/devices/$D/driver/../../devices/$D/vendor
+cd /sys/bus; cat pci/devices/$D/vendor; ls pci/drivers | grep -c .
+cd /; cat sys/bus/pci/devices/$D/vendor
+cd /sys/class; cat ../bus/pci/devices/$D/vendor; cd ../bus/pci; cat devices/$D/vendor
+cd /sys/bus/pci/drivers/vfio-pci; test -e $D && echo bound
+echo $D > unbind; test -e $D || echo unbound
+echo $D > /sys/class/../bus/pci/drivers/vfio-pci/bind; test -e $D && echo bound
+cd ../../../../class; test -d net && echo the rest is the computers; cat net/lo/mtu | grep -c .
+ls /sys/module | grep -c -x -e vfio -e vfio_pci -e vfio_iommu_type1 -e uio_pci_generic
+)sh";
+    auto const ran = run_pinfold("", "dash ./spell.sh");
+    EXPECT_EQ(ran.out,
+              "0x1234\n/sys/devices/pinfold/pci0000:00/0000:00:04.0\n0x1234\n0x1234\n0x1234\n"
+              "0x1234\n0x1234\n6\n0x1234\n0x1234\n0x1234\nbound\nunbound\nbound\n"
+              "the rest is the computers\n1\n4\n")
+        << ran.err;
+    EXPECT_EQ(ran.err, "");
+    std::ofstream{dir() / "creat.py"} << R"py(
+import ctypes, os
+bound = lambda: os.path.exists("/sys/bus/pci/drivers/vfio-pci/0000:00:04.0")
+fd = ctypes.CDLL(None).creat(b"/sys/bus/pci/drivers/vfio-pci/unbind", 0o644)
+print(bound(), os.write(fd, b"0000:00:04.0"), bound())
+)py";
+    EXPECT_EQ(run_pinfold("", "/usr/bin/python3 creat.py").out, "True 12 False\n");
 }
 
 // By whatever writes to the files: a shell that calls write(2), one whose echo is a stream's, tee.
@@ -236,6 +303,72 @@ TEST_P(Client, a_group_gives_only_those_of_its_devices_that_are_bound)
         "0000:00:05.0\"");
     EXPECT_NE(ran.err.find("No such device"), std::string::npos) << ran.err;
     EXPECT_EQ(ran.out, kEduSays) << ran.err;
+}
+
+PINFOLD_WORKS_WITH("a group with a device that another driver has",
+                   "is not viable, as on Linux, until the device is bound to vfio-pci by "
+                   "`driver_override`, `unbind`, `bind` and `drivers_probe`")
+
+// Of devices that start with the driver that Linux would bind.
+TEST_P(Client, a_group_is_viable_when_no_driver_of_the_kernels_has_a_device_of_it)
+{
+    bring(std::filesystem::path{PINFOLD_CLIENT_DIR} / "viable_client");
+    std::ofstream{dir() / "disk.raw"} << std::string(1 << 20, '\0');
+    std::filesystem::permissions(dir() / "disk.raw", std::filesystem::perms{0666});
+    auto const ran = run_pinfold(
+        "--device edu,bdf=0000:00:04.0,group=0 "
+        "--device nvme,bdf=0000:00:05.0,group=0,disk=disk.raw,driver=host",
+        "./viable_client");
+    EXPECT_EQ(ran.status, 0) << ran.out << ran.err;
+}
+
+TEST_P(Client, devices_start_with_the_driver_that_the_machine_says)
+{
+    for (auto const& [driver, said] :
+         {std::pair{"vfio-pci", "vfio-pci\nvfio-pci\nDRIVER=vfio-pci\n"},
+          {"uio_pci_generic", "uio_pci_generic\nuio_pci_generic\nDRIVER=uio_pci_generic\n"},
+          {"host", "ioatdma\n(null)\nDRIVER=ioatdma\n"},
+          {"none", "none\n(null)\n"}}) {
+        std::ofstream{dir() / "driver.sh"} << "cd /sys/bus/pci/devices/0000:00:04.0\n"
+                                              "basename $(readlink driver || echo none)\n"
+                                              "cat driver_override; grep DRIVER uevent; true\n";
+        auto const ran = run_pinfold(
+            fmt::format("--device ioat,bdf=0000:00:04.0,driver={}", driver), "sh ./driver.sh");
+        EXPECT_EQ(ran.out, said) << driver << ran.err;
+    }
+    auto const wrong = run_pinfold("--device edu,bdf=0000:00:04.0,driver=vfio", "true");
+    EXPECT_EQ(wrong.status, 2);
+    EXPECT_NE(wrong.err.find("there is no driver"), std::string::npos) << wrong.err;
+}
+
+TEST_P(Client, remove_takes_a_number_and_what_it_removes_is_gone)
+{
+    std::ofstream{dir() / "remove.sh"} << R"sh(
+S=/sys/bus/pci/devices/0000:00:04.0
+there() { test -e $S && echo there || echo gone; }
+echo 0 > $S/remove; there
+echo x > $S/remove || echo refused; there
+: > $S/remove; there
+./edu_dma | head -1
+echo 1 > $S/remove; there
+test -e /sys/bus/pci/drivers/vfio-pci/0000:00:04.0 || echo unbound
+test -e /sys/kernel/iommu_groups/0/devices/0000:00:04.0 || echo in no group
+sh -c "exec 3< /dev/vfio/0" 2>&1 | grep -o "No such file"
+echo 0000:00:04.0 > /sys/bus/pci/drivers/vfio-pci/bind || echo refused
+)sh";
+    auto const ran = run_pinfold("", "dash ./remove.sh");
+    EXPECT_EQ(ran.out,
+              "there\nrefused\nthere\nthere\nidentification 010000ed\ngone\nunbound\nin no "
+              "group\nNo such file\nrefused\n")
+        << ran.err;
+}
+
+TEST_P(Client, nothing_of_the_computers_own_devices_is_among_the_machines)
+{
+    auto const ran = run_pinfold(
+        "", "sh -c \"ls /sys/bus/pci/drivers; find /sys/bus/pci/devices/*/ -mindepth 1 -type d\"");
+    EXPECT_EQ(ran.out, "ioatdma\nnvme\npci-stub\nuio_pci_generic\nvfio-pci\nvirtio-pci\n")
+        << ran.err;
 }
 
 TEST_P(Client, a_host_with_large_pages_is_seen_as_one)
@@ -385,10 +518,23 @@ TEST_P(Client, the_report_tells_what_happened)
 
 TEST_P(Client, nothing_of_a_run_stays_behind)
 {
-    auto const before = run("ls -a /tmp | grep -c pinfold-run || true").out;
-    (void)run_pinfold("", "./edu_dma");
-    (void)run(pinfold("", "sh -c \"kill -KILL \\$\\$\""));
-    EXPECT_EQ(run("ls -a /tmp | grep -c pinfold-run || true").out, before);
+    // In a place of its own: others may run at the same time.
+    auto const place = dir() / "runs";
+    std::filesystem::create_directory(place);
+    std::filesystem::permissions(place, std::filesystem::perms::all);
+    auto const under = [&](std::string const& program) {
+        return run(fmt::format("export TMPDIR={0}; unset XDG_RUNTIME_DIR; {1}", place.string(),
+                               pinfold("", program)));
+    };
+    auto const left = [&] { return run("ls -A " + place.string()).out; };
+    EXPECT_NE(under("ls -A " + place.string()).out.find("pinfold."), std::string::npos);
+    EXPECT_EQ(left(), "");
+    EXPECT_EQ(under("./edu_dma").status, 0);
+    EXPECT_EQ(left(), "");
+    EXPECT_EQ(under("sh -c \"kill -KILL \\$\\$\"").status, 128 + 9);
+    EXPECT_EQ(left(), "");
+    EXPECT_EQ(under("sh -c \"echo 1 > /sys/bus/pci/devices/0000:00:04.0/remove\"").status, 0);
+    EXPECT_EQ(left(), "");
 }
 
 }  // namespace

@@ -85,7 +85,7 @@ void names()
     char resolved[4096];
     auto const device = std::string{"/sys/bus/pci/devices/"} + kBdf;
     CHECK(::realpath(device.c_str(), resolved) != nullptr);
-    CHECK(std::string{resolved} == std::string{"/sys/devices/pci0000:00/"} + kBdf);
+    CHECK(std::string{resolved} == std::string{"/sys/devices/pinfold/pci0000:00/"} + kBdf);
     struct stat status{};
     CHECK(::stat((device + "/vendor").c_str(), &status) == 0);
     CHECK_FAILS(ENOENT, ::stat("/sys/bus/pci/devices/0000:00:1f.7", &status));
