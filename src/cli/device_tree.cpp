@@ -227,7 +227,7 @@ machine::Checked<void> write_device_files(fs::path const& state, std::span<Face 
     TreeWriter devices{state};
     devices.directory(PINFOLD_DIR_DEVICES);
     for (auto const& face : faces)
-        devices.file(fs::path{PINFOLD_DIR_DEVICES} / face.bdf.text(), "", 0444);
+        devices.file(fs::path{PINFOLD_DIR_DEVICES} / face.bdf.text(), "", 0666);
     return devices.result();
 }
 
