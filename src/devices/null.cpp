@@ -4,6 +4,7 @@
 #include <array>
 #include <cstring>
 #include <memory>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -18,7 +19,8 @@ using pci::DeviceSpec;
 
 class Null final : public pci::Device {
 public:
-    Null(pci::Bus& bus, pci::Identity identity) : bus_{bus}, identity_{std::move(identity)}
+    Null(pci::Bus& bus, NullSettings settings)
+        : bus_{bus}, identity_{std::move(settings.identity)}, trigger_{settings.trigger}
     {
         for (std::size_t i = 0; i < ports_.size(); ++i)
             if (identity_.bars[i].kind == pci::Bar::Kind::io)
@@ -34,14 +36,14 @@ public:
     }
     void bar_write(unsigned bar, std::uint64_t offset, unsigned size, std::uint64_t value) override
     {
+        if (trigger_ && bar == trigger_->bar && offset == trigger_->offset)
+            return bus_.raise(static_cast<unsigned>(value));
+        if (trigger_ && bar == trigger_->bar && offset == trigger_->offset + 4) return bus_.lower();
         std::memcpy(memory(bar).data() + offset, &value, size);
     }
-    // The MSI-X table is not the device's, and a BAR may have nothing else.
     void reset() override
     {
-        for (unsigned i = 0; i < ports_.size(); ++i)
-            if (identity_.msix.vectors == 0 || identity_.msix.bar != i)
-                std::ranges::fill(memory(i), std::byte{0});
+        for (unsigned i = 0; i < ports_.size(); ++i) clear(i);
     }
 
 private:
@@ -50,8 +52,26 @@ private:
         return ports_[bar].empty() ? bus_.bar_memory(bar) : std::span{ports_[bar]};
     }
 
+    // All but the MSI-X table and its pending bits, which are not the device's.
+    void clear(unsigned bar)
+    {
+        auto const& msix = identity_.msix;
+        auto rest = memory(bar);
+        if (msix.vectors == 0 || msix.bar != bar)
+            return (void)std::ranges::fill(rest, std::byte{0});
+        std::pair<std::size_t, std::size_t> first{msix.table_offset,
+                                                  std::size_t{16} * msix.vectors},
+            second{msix.pba_offset, std::size_t{8} * ((msix.vectors + 63) / 64)};
+        if (second < first) std::swap(first, second);
+        std::ranges::fill(rest.first(first.first), std::byte{0});
+        auto const between = first.first + first.second;
+        std::ranges::fill(rest.subspan(between, second.first - between), std::byte{0});
+        std::ranges::fill(rest.subspan(second.first + second.second), std::byte{0});
+    }
+
     pci::Bus& bus_;
     pci::Identity identity_;
+    std::optional<Trigger> trigger_;
     std::array<std::vector<std::byte>, 6> ports_;  // I/O BARs
 };
 
@@ -70,16 +90,16 @@ public:
     }
     Checked<void> check(DeviceSpec const& spec) const override
     {
-        if (auto const identity = null_identity(spec); !identity)
-            return std::unexpected{identity.error()};
+        if (auto const settings = null_settings(spec); !settings)
+            return std::unexpected{settings.error()};
         return {};
     }
     Checked<std::unique_ptr<pci::Device>> create(DeviceSpec const& spec,
                                                  pci::Bus& bus) const override
     {
-        auto identity = null_identity(spec);
-        if (!identity) return std::unexpected{identity.error()};
-        return std::make_unique<Null>(bus, std::move(*identity));
+        auto settings = null_settings(spec);
+        if (!settings) return std::unexpected{settings.error()};
+        return std::make_unique<Null>(bus, std::move(*settings));
     }
 };
 

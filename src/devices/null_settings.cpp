@@ -1,15 +1,15 @@
 #include "devices/null_settings.hpp"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <array>
 #include <bit>
-#include <charconv>
 #include <optional>
 #include <set>
 #include <string_view>
 #include <utility>
+
+#include "devices/null_capabilities.hpp"
+#include "devices/null_text.hpp"
 
 namespace pinfold::devices {
 namespace {
@@ -22,26 +22,6 @@ using pci::Setting;
 constexpr std::uint64_t kPageBytes = 4096;
 constexpr std::uint64_t kLargestMemory = std::uint64_t{1} << 30, kLargestIo = 256;
 
-template <class... Args>
-std::unexpected<std::string> refuse(fmt::format_string<Args...> text, Args&&... args)
-{
-    return std::unexpected{"null: " + fmt::format(text, std::forward<Args>(args)...)};
-}
-
-std::optional<std::uint64_t> parse_number(std::string_view text)
-{
-    int base = 10;
-    if (text.starts_with("0x")) {
-        text.remove_prefix(2);
-        base = 16;
-    }
-    std::uint64_t number = 0;
-    auto const* const end = text.data() + text.size();
-    auto const parsed = std::from_chars(text.data(), end, number, base);
-    if (parsed.ec != std::errc{} || parsed.ptr != end) return std::nullopt;
-    return number;
-}
-
 // "16K", "1M" or bytes.
 std::optional<std::uint64_t> parse_size(std::string_view text)
 {
@@ -52,17 +32,6 @@ std::optional<std::uint64_t> parse_size(std::string_view text)
     auto const number = parse_number(text);
     if (!number || *number > kLargestMemory) return std::nullopt;
     return *number << shift;
-}
-
-std::vector<std::string_view> split(std::string_view text, char at)
-{
-    std::vector<std::string_view> pieces;
-    for (std::size_t start = 0;;) {
-        auto const end = text.find(at, start);
-        pieces.push_back(text.substr(start, end - start));
-        if (end == std::string_view::npos) return pieces;
-        start = end + 1;
-    }
 }
 
 // What follows the size of a BAR; false: there is no such word.
@@ -140,37 +109,59 @@ Checked<void> take_msi(Identity& identity, Setting const& setting)
     return {};
 }
 
-// "0xc0:0102ff": a capability at 0xc0 with these bytes behind its length.
-Checked<void> take_capability(Identity& identity, Setting const& setting)
-{
-    auto const pieces = split(setting.value, ':');
-    auto const wrong = [&] {
-        return refuse(
-            "cap={}: say where it is (0xb0 to 0xfc, a multiple of 4) and its bytes, as in "
-            "0xc0:0102ff, to the end of 0xff",
-            setting.value);
-    };
-    auto const at = parse_number(pieces.front());
-    if (!at || *at < 0xb0 || *at % 4 != 0 || pieces.size() != 2 || pieces[1].size() % 2 != 0)
-        return wrong();
-    auto const count = pieces[1].size() / 2;
-    if (*at + 3 + count > 0x100) return wrong();
-    std::vector<std::uint8_t> bytes{static_cast<std::uint8_t>(3 + count)};
-    for (std::size_t i = 0; i < count; ++i) {
-        auto const byte = parse_number(fmt::format("0x{}", pieces[1].substr(2 * i, 2)));
-        if (!byte) return wrong();
-        bytes.push_back(static_cast<std::uint8_t>(*byte));
-    }
-    identity.vendor_capabilities.push_back(
-        {.at = static_cast<std::uint8_t>(*at), .bytes = std::move(bytes)});
-    return {};
-}
-
 // Beside the identity itself.
 struct More {
     unsigned msix = 0;
-    bool intx = true;
+    std::optional<pci::MsixLayout> msix_at;
+    std::optional<Trigger> trigger;
 };
+
+// "2:0x1000:0x1800": the BAR, and places in it.
+std::optional<std::vector<std::uint64_t>> parse_places(std::string_view text, std::size_t count)
+{
+    std::vector<std::uint64_t> places;
+    for (auto const piece : split(text, ':')) {
+        auto const number = parse_number(piece);
+        if (!number || *number > kLargestMemory) return std::nullopt;
+        places.push_back(*number);
+    }
+    if (places.size() != count || places.front() > 5) return std::nullopt;
+    return places;
+}
+
+Checked<void> take_msix_place(More& more, Setting const& setting)
+{
+    auto const places = parse_places(setting.value, 3);
+    if (!places)
+        return refuse("msix_at={}: say BAR:TABLE:PENDING, as in 0:0x1000:0x1800", setting.value);
+    more.msix_at = {.bar = static_cast<unsigned>((*places)[0]),
+                    .table_offset = static_cast<std::uint32_t>((*places)[1]),
+                    .pba_offset = static_cast<std::uint32_t>((*places)[2])};
+    return {};
+}
+
+Checked<void> take_trigger(More& more, Setting const& setting)
+{
+    auto const places = parse_places(setting.value, 2);
+    if (!places || (*places)[1] % 8 != 0)
+        return refuse("trigger={}: say BAR:OFFSET, a multiple of 8, as in 0:0x100", setting.value);
+    more.trigger = {static_cast<unsigned>((*places)[0]), (*places)[1]};
+    return {};
+}
+
+Checked<void> take_pin(Identity& identity, Setting const& setting)
+{
+    constexpr std::string_view kPins = "ABCD";
+    auto const pin = setting.value.size() == 1 ? kPins.find(setting.value[0]) : kPins.npos;
+    auto const flag = pci::as_flag(setting.value);
+    if (pin == kPins.npos && !flag)
+        return refuse("intx={}: say A, B, C, D, yes (A) or no", setting.value);
+    if (pin != kPins.npos)
+        identity.interrupt_pin = static_cast<unsigned>(pin) + 1;
+    else
+        identity.interrupt_pin = *flag ? 1 : 0;
+    return {};
+}
 
 Checked<void> take(Identity& identity, More& more, Setting const& setting)
 {
@@ -183,13 +174,19 @@ Checked<void> take(Identity& identity, More& more, Setting const& setting)
     if (key == "revision") return take_number(identity.revision, setting, 0xff);
     if (key == "express") return take_flag(identity.pci_express, setting);
     if (key == "aer") return take_flag(identity.error_reporting, setting);
-    if (key == "intx") return take_flag(more.intx, setting);
+    if (key == "subsystem_vendor") return take_number(identity.subsystem_vendor, setting, 0xffff);
+    if (key == "subsystem") return take_number(identity.subsystem, setting, 0xffff);
+    if (key == "intx") return take_pin(identity, setting);
+    if (key == "msix_at") return take_msix_place(more, setting);
+    if (key == "trigger") return take_trigger(more, setting);
     if (key == "msi") return take_msi(identity, setting);
     if (key == "msix") return take_number(more.msix, setting, 2048);
-    if (key == "cap") return take_capability(identity, setting);
+    if (key == "cap") return take_capability(identity, setting.value);
+    if (key == "extcap") return take_extended(identity, setting.value);
     return refuse(
-        "there is no setting '{}'; there are bar0 to bar5, msi, msix, intx, express, "
-        "aer, vendor, device, class, revision and cap",
+        "there is no setting '{}'; there are bar0 to bar5, msi, msix, msix_at, intx, trigger, "
+        "express, aer, vendor, device, subsystem_vendor, subsystem, class, revision, cap and "
+        "extcap",
         setting.key);
 }
 
@@ -204,21 +201,30 @@ Checked<void> check_upper_halves(Identity const& identity)
     return {};
 }
 
-bool overlap(pci::VendorCapability const& one, pci::VendorCapability const& other)
+bool memory_holds(Identity const& identity, unsigned bar, std::uint64_t offset, std::uint64_t size)
 {
-    auto const end = [](auto const& capability) {
-        return capability.at + 2 + capability.bytes.size();
-    };
-    return one.at < end(other) && other.at < end(one);
+    Bar const& one = identity.bars[bar];
+    bool const memory = one.kind == Bar::Kind::memory32 || one.kind == Bar::Kind::memory64;
+    return memory && offset % 8 == 0 && offset <= one.size && size <= one.size - offset;
 }
 
-Checked<void> check_capabilities(Identity const& identity)
+// Where it was asked for.
+Checked<void> place_msix_at(Identity& identity, pci::MsixLayout layout, unsigned vectors)
 {
-    auto const& all = identity.vendor_capabilities;
-    for (std::size_t i = 0; i < all.size(); ++i)
-        for (std::size_t j = 0; j < i; ++j)
-            if (overlap(all[i], all[j]))
-                return refuse("cap: those at {:#x} and {:#x} overlap", all[j].at, all[i].at);
+    std::uint64_t const table = std::uint64_t{16} * vectors,
+                        pending = std::uint64_t{8} * ((vectors + 63) / 64);
+    std::uint64_t const table_start = layout.table_offset, pending_start = layout.pba_offset;
+    bool const apart =
+        table_start + table <= pending_start || pending_start + pending <= table_start;
+    if (vectors == 0) return refuse("msix_at: there are no vectors (msix=COUNT)");
+    if (!memory_holds(identity, layout.bar, table_start, table) ||
+        !memory_holds(identity, layout.bar, pending_start, pending) || !apart)
+        return refuse(
+            "msix_at: table and pending bits need {} and {} bytes of their own at multiples of 8 "
+            "in a memory BAR",
+            table, pending);
+    layout.vectors = vectors;
+    identity.msix = layout;
     return {};
 }
 
@@ -240,25 +246,42 @@ Checked<void> place_msix(Identity& identity, unsigned vectors)
     return refuse("msix={}: there is no BAR left for its table", vectors);
 }
 
-constexpr std::array<pci::Model::Option, 11> kOptions{{
+Checked<void> check_trigger(Identity const& identity, std::optional<Trigger> const& trigger)
+{
+    if (!trigger) return {};
+    Bar const& bar = identity.bars[trigger->bar];
+    if (bar.kind == Bar::Kind::none || trigger->offset + 8 > bar.size)
+        return refuse("trigger: its 8 bytes do not lie in BAR {}", trigger->bar);
+    return {};
+}
+
+constexpr std::array<pci::Model::Option, 16> kOptions{{
     {"barN", "SIZE[:WORD]...", "BAR 0 to 5, such as 16K:64:readable, 32:io, 4K:nomap", false},
     {"msi", "COUNT", "MSI vectors (0)", false},
     {"msix", "COUNT", "MSI-X vectors, their table in the first free BAR (0)", false},
-    {"intx", "yes|no", "whether it has INTA (yes)", false},
+    {"msix_at", "BAR:TABLE:PENDING", "where in a memory BAR its table and pending bits are instead",
+     false},
+    {"intx", "A|B|C|D|no", "its pin (A)", false},
+    {"trigger", "BAR:OFFSET",
+     "a register: writing N raises vector N, or INTx; a write 4 bytes on lowers INTx", false},
     {"express", "yes|no", "PCI Express, power management and reset, or a conventional device (yes)",
      false},
     {"aer", "yes|no", "Advanced Error Reporting, with PCI Express (no)", false},
     {"vendor", "ID", "vendor (0x1af4)", false},
     {"device", "ID", "device (0x10f0)", false},
+    {"subsystem_vendor", "ID", "vendor of the subsystem (0x1af4)", false},
+    {"subsystem", "ID", "subsystem (0x1100)", false},
     {"class", "CODE", "class code of 24 bits (0xff0000)", false},
     {"revision", "NUMBER", "revision (0)", false},
-    {"cap", "AT:BYTES", "a vendor specific capability, such as 0xc0:0102ff; may be said again",
+    {"cap", "AT:[ID:]BYTES",
+     "a capability, such as 0xc0:0x03:00ff, or without ID a vendor specific one; may be said again",
      false},
+    {"extcap", "AT:ID:BYTES", "an extended capability, such as 0x100:0x03:0011; likewise", false},
 }};
 
 }  // namespace
 
-Checked<Identity> null_identity(pci::DeviceSpec const& spec)
+Checked<NullSettings> null_settings(pci::DeviceSpec const& spec)
 {
     Identity identity{.vendor = 0x1af4,
                       .device = 0x10f0,
@@ -274,19 +297,21 @@ Checked<Identity> null_identity(pci::DeviceSpec const& spec)
     More more;
     std::set<std::string_view> keys;
     for (auto const& setting : spec.settings) {
-        if (setting.key != "cap" && !keys.insert(setting.key).second)
+        if (setting.key != "cap" && setting.key != "extcap" && !keys.insert(setting.key).second)
             return refuse("{} is given twice", setting.key);
         if (auto const taken = take(identity, more, setting); !taken)
             return std::unexpected{taken.error()};
     }
-    identity.interrupt_pin = more.intx ? 1 : 0;
     if (identity.error_reporting && !identity.pci_express)
         return refuse("aer: only a device of PCI Express has it");
     if (auto const fine = check_upper_halves(identity); !fine) return std::unexpected{fine.error()};
     if (auto const fine = check_capabilities(identity); !fine) return std::unexpected{fine.error()};
-    if (auto const fine = place_msix(identity, more.msix); !fine)
+    auto const placed = more.msix_at ? place_msix_at(identity, *more.msix_at, more.msix)
+                                     : place_msix(identity, more.msix);
+    if (!placed) return std::unexpected{placed.error()};
+    if (auto const fine = check_trigger(identity, more.trigger); !fine)
         return std::unexpected{fine.error()};
-    return identity;
+    return NullSettings{std::move(identity), more.trigger};
 }
 
 std::span<pci::Model::Option const> null_options() { return kOptions; }

@@ -89,6 +89,7 @@ void ConfigSpace::lay_out_capabilities(Identity const& identity)
     for (auto const& capability : identity.vendor_capabilities) vendor(capability);
     if (last_capability_ != 0) put(reg::kStatus, reg::kStatusCapabilities);
     if (identity.error_reporting) error_reporting();
+    for (auto const& capability : identity.extended_capabilities) extended(capability);
 }
 
 // Links a capability of `size` bytes at the next free place into the list.
@@ -137,12 +138,26 @@ void ConfigSpace::msi(unsigned vectors)
     allow(msi_ + 12, std::uint16_t{0xffff});
 }
 
-// The only extended capability. No error ever happens on this bus, so what is left of it is what to
+void ConfigSpace::extended(ExtendedCapability const& capability)
+{
+    std::size_t const at = capability.at;
+    assert(at + 4 + capability.bytes.size() <= bytes_.size());
+    assert((at == reg::kExtended) == (last_extended_ == 0));
+    if (last_extended_ != 0)
+        put(last_extended_,
+            get<std::uint32_t>(last_extended_) | capability.at << reg::kExtendedLink);
+    put(at, capability.id | std::uint32_t{1} << reg::kExtendedVersion);
+    std::ranges::copy(capability.bytes, bytes_.begin() + static_cast<std::ptrdiff_t>(at) + 4);
+    last_extended_ = at;
+}
+
+// No error ever happens on this bus, so what is left of it is what to
 // do about errors: masks and severity.
 void ConfigSpace::error_reporting()
 {
     assert(express_ != 0);
     constexpr std::size_t at = reg::kExtended;
+    last_extended_ = at;
     put(at, reg::kExtendedErrors | std::uint32_t{2} << reg::kExtendedVersion);
     put(at + reg::kErrorsSeverity, reg::kFatalErrors);
     put(at + reg::kErrorsCorrectableMask, reg::kAdvisoryErrors);
@@ -154,7 +169,7 @@ void ConfigSpace::error_reporting()
 void ConfigSpace::vendor(VendorCapability const& capability)
 {
     next_free_ = capability.at;
-    auto const at = open_capability(reg::kCapabilityVendor, 2 + capability.bytes.size());
+    auto const at = open_capability(capability.id, 2 + capability.bytes.size());
     assert(next_free_ <= bytes_.size());
     std::ranges::copy(capability.bytes, bytes_.begin() + static_cast<std::ptrdiff_t>(at) + 2);
     std::ranges::copy(capability.writable, writable_.begin() + static_cast<std::ptrdiff_t>(at) + 2);

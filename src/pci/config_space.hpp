@@ -81,6 +81,7 @@ private:
     void msi(unsigned vectors);
     void msix(MsixLayout const& layout);
     void vendor(VendorCapability const& capability);
+    void extended(ExtendedCapability const& capability);
     void limit_msi_control();
     bool awake() const;
 
@@ -88,6 +89,7 @@ private:
     std::vector<std::uint8_t> writable_;  // bits that a write replaces
     std::vector<std::uint8_t> initial_;   // bytes_ as power_on() makes them
     std::size_t last_capability_ = 0;     // 0: none yet
+    std::size_t last_extended_ = 0;       // likewise
     std::size_t next_free_ = 0x40;
     std::size_t power_ = 0, express_ = 0, msi_ = 0, msix_ = 0;  // capabilities; 0: absent
     unsigned msi_vectors_ = 0;

@@ -46,18 +46,28 @@ struct MsixLayout {
     std::uint8_t capability = 0;  // where in configuration space; 0: wherever there is room
 };
 
-// A vendor specific capability (id 09). A client may write the bits that `writable` has.
+// A capability that is only bytes: a vendor specific one (id 09), if nothing else is said. A client
+// may write the bits that `writable` has.
 struct VendorCapability {
-    std::uint8_t at = 0;                // a multiple of 4, from 0x40 on
-    std::vector<std::uint8_t> bytes{};  // what follows id and link: first the length of the whole
+    std::uint8_t at = 0;  // a multiple of 4, from 0x40 on
+    // What follows id and link; of a vendor specific one, first the length of the whole.
+    std::vector<std::uint8_t> bytes{};
     std::vector<std::uint8_t> writable{};  // as long as `bytes`, or shorter: the rest is read only
+    std::uint8_t id = 0x09;
+};
+
+// An extended capability that is only bytes, read only; version 1.
+struct ExtendedCapability {
+    std::uint16_t at = 0;  // a multiple of 4, from 0x100 on, where the first of a function is
+    std::uint16_t id = 0;
+    std::vector<std::uint8_t> bytes{};  // what follows the header of 4
 };
 
 struct Identity {
     std::uint16_t vendor = 0, device = 0, subsystem_vendor = 0, subsystem = 0;
     std::uint8_t revision = 0;
     std::uint32_t class_code = 0;  // 24 bits, such as 0x010802
-    unsigned interrupt_pin = 1;    // 0: none; 1: INTA
+    unsigned interrupt_pin = 1;    // 0: none; 1 to 4: INTA to INTD
     unsigned msi_vectors = 0;      // 0: no MSI; else a power of two up to 32
     MsixLayout msix;
     bool pci_express = true;  // 4096 bytes of configuration space instead of 256
@@ -65,8 +75,9 @@ struct Identity {
     bool error_reporting = false;  // Advanced Error Reporting; with pci_express only
     // They end the list of capabilities, in this order.
     std::vector<VendorCapability> vendor_capabilities{};
-    // The one of them that is a window to the BARs (virtio 1.1, 4.1.4.7): at +4 the BAR, at +8 and
-    // +12 offset and length of an access, at +16 its data. 0: none.
+    std::vector<ExtendedCapability> extended_capabilities{};  // likewise; with pci_express only
+    // The one of the former that is a window to the BARs (virtio 1.1, 4.1.4.7): at +4 the BAR, at
+    // +8 and +12 offset and length of an access, at +16 its data. 0: none.
     std::uint8_t bar_window = 0;
 };
 

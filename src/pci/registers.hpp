@@ -65,7 +65,7 @@ inline constexpr std::uint16_t kExpressControlWritable = 0xf8ff;
 // Extended capabilities: 16 bits of id, 4 of version, 12 of link.
 inline constexpr std::size_t kExtended = 0x100;
 inline constexpr std::uint32_t kExtendedErrors = 0x0001;
-inline constexpr unsigned kExtendedVersion = 16;
+inline constexpr unsigned kExtendedVersion = 16, kExtendedLink = 20;
 
 // In Advanced Error Reporting (PCI Express 4.0, 7.8.4). What an endpoint without ECRC can report,
 // and what is severe or masked to begin with.

@@ -91,7 +91,7 @@ TEST_F(NullTest, interrupts_are_as_many_as_they_are_asked_for)
     EXPECT_EQ(function->mmio_read(2, 12, 4).value(), 1U) << "the table is masked, reset or not";
 }
 
-TEST_F(NullTest, a_conventional_function_and_capabilities_of_any_kind)
+TEST_F(NullTest, a_conventional_function_and_capabilities_of_a_vendor)
 {
     auto const function = make({{"express", "no"},
                                 {"vendor", "0x8086"},
@@ -112,6 +112,65 @@ TEST_F(NullTest, a_conventional_function_and_capabilities_of_any_kind)
     EXPECT_EQ(config<std::uint8_t>(*function, 0xc4), 2U) << "read only";
 }
 
+TEST_F(NullTest, capabilities_of_any_kind_are_in_their_lists)
+{
+    auto const function = make({{"cap", "0xc0:0x03:00ff"},
+                                {"cap", "0xd0:0011"},
+                                {"extcap", "0x100:0x03:0011223344556677"},
+                                {"extcap", "0x200:0x0b:"}});
+    EXPECT_EQ(config<std::uint32_t>(*function, 0xc0), 0xff00d003U) << "VPD, then the vendor's";
+    EXPECT_EQ(config<std::uint32_t>(*function, 0xd0), 0x00050009U);
+    EXPECT_EQ(config<std::uint32_t>(*function, 0x100), 0x2001'0003U) << "serial number";
+    EXPECT_EQ(config<std::uint32_t>(*function, 0x104), 0x33221100U);
+    EXPECT_EQ(config<std::uint32_t>(*function, 0x200), 0x0001'000bU) << "the last";
+    auto const behind = make({{"aer", "yes"}, {"extcap", "0x148:0x03:0011223344556677"}});
+    EXPECT_EQ(config<std::uint32_t>(*behind, 0x100), 0x1482'0001U);
+    EXPECT_EQ(config<std::uint32_t>(*behind, 0x148), 0x0001'0003U);
+}
+
+TEST_F(NullTest, ids_of_the_subsystem_and_the_pin_are_as_they_are_asked_for)
+{
+    auto const function =
+        make({{"subsystem_vendor", "0x1234"}, {"subsystem", "0x5678"}, {"intx", "C"}});
+    EXPECT_EQ(config<std::uint32_t>(*function, 0x2c), 0x56781234U);
+    EXPECT_EQ(config<std::uint8_t>(*function, 0x3d), 3U);
+    EXPECT_EQ(function->irq_count(pci::IrqIndex::intx), 1U);
+}
+
+TEST_F(NullTest, the_MSI_X_table_is_where_it_is_asked_for_and_the_rest_of_its_BAR_is_memory)
+{
+    auto const function =
+        make({{"bar0", "8K"}, {"msix", "3"}, {"msix_at", "0:0x1000:0x800"}, {"trigger", "0:0x10"}});
+    EXPECT_EQ(config<std::uint32_t>(*function, 0x94), 0x1000U);
+    EXPECT_EQ(config<std::uint32_t>(*function, 0x98), 0x800U);
+    for (unsigned const at : {0x7f8U, 0x808U, 0xff8U, 0x1030U})
+        EXPECT_TRUE(function->mmio_write(0, at, 4, 0x77));
+    ASSERT_TRUE(function->mmio_write(0, 0x1000, 4, 0x1234));
+    ASSERT_TRUE(function->reset());
+    for (unsigned const at : {0x7f8U, 0x808U, 0xff8U, 0x1030U})
+        EXPECT_EQ(function->mmio_read(0, at, 4).value(), 0U) << at;
+    EXPECT_EQ(function->mmio_read(0, 0x1000, 4).value(), 0x1234U) << "not the device's";
+    EXPECT_EQ(function->mmio_read(0, 0x100c, 4).value(), 1U);
+}
+
+TEST_F(NullTest, a_write_to_the_trigger_raises_a_vector_or_INTx)
+{
+    auto const function = make({{"bar0", "4K"}, {"msi", "1"}, {"trigger", "0:0x10"}});
+    auto const asserted = [&] { return (config<std::uint16_t>(*function, 6) & 8) != 0; };
+    function->config_write(4, 2, 6);
+    ASSERT_TRUE(function->mmio_write(0, 0x10, 4, 0));
+    EXPECT_TRUE(asserted());
+    ASSERT_TRUE(function->mmio_write(0, 0x14, 4, 0));
+    EXPECT_FALSE(asserted());
+    pci::TestEvent event;
+    pci::bind_event(*function, pci::IrqIndex::msi, event);
+    ASSERT_TRUE(function->mmio_write(0, 0x10, 4, 7));
+    EXPECT_EQ(event.fired(), 0U) << "no such vector";
+    ASSERT_TRUE(function->mmio_write(0, 0x10, 4, 0));
+    EXPECT_EQ(event.fired(), 1U);
+    EXPECT_EQ(function->mmio_read(0, 0x10, 4).value(), 0U) << "it keeps nothing";
+}
+
 TEST_F(NullTest, error_reporting_is_there_where_it_is_asked_for)
 {
     EXPECT_EQ(config<std::uint32_t>(*make({{"aer", "yes"}}), 0x100), 0x0002'0001U);
@@ -128,8 +187,9 @@ TEST_F(NullTest, settings_that_are_wrong_are_named_with_what_is_right)
                       ": say a size that is a power of two (memory 4K to 1024M, I/O 4 to 256), and "
                       "then :io, :64, :prefetch, :readable or :nomap");
     EXPECT_EQ(refusal({{"bar6", "4K"}}),
-              "null: there is no setting 'bar6'; there are bar0 to bar5, msi, msix, intx, express, "
-              "aer, vendor, device, class, revision and cap");
+              "null: there is no setting 'bar6'; there are bar0 to bar5, msi, msix, msix_at, "
+              "intx, trigger, express, aer, vendor, device, subsystem_vendor, subsystem, class, "
+              "revision, cap and extcap");
     EXPECT_EQ(refusal({{"bar5", "4K:64"}}), "null: bar5: a BAR of 64 bits needs the next one too");
     EXPECT_EQ(refusal({{"bar1", "4K"}, {"bar0", "4K:64"}}),
               "null: bar1: it is the upper half of bar0, which has 64 bits");
@@ -139,15 +199,44 @@ TEST_F(NullTest, settings_that_are_wrong_are_named_with_what_is_right)
     EXPECT_EQ(refusal({{"msi", "3"}}), "null: msi=3: say 0, 1, 2, 4, 8, 16 or 32 vectors");
     EXPECT_EQ(refusal({{"msix", "2049"}}), "null: msix=2049: say a number from 0 to 0x800");
     EXPECT_EQ(refusal({{"vendor", "x"}}), "null: vendor=x: say a number from 0 to 0xffff");
-    EXPECT_EQ(refusal({{"intx", "2"}}), "null: intx=2: say yes or no");
+    EXPECT_EQ(refusal({{"intx", "2"}}), "null: intx=2: say A, B, C, D, yes (A) or no");
     EXPECT_EQ(refusal({{"bar0", "4K:64"}, {"bar2", "4K:64"}, {"bar4", "4K:64"}, {"msix", "1"}}),
               "null: msix=1: there is no BAR left for its table");
-    for (auto const* const wrong : {"", "0xc0", "0xac:00", "0xc2:00", "0xc0:0", "0xc0:xx",
-                                    "0xfc:0011", "0x100:", "0xc0:00:00"})
+    for (auto const* const wrong :
+         {"", "0xc0", "0xac:00", "0xc2:00", "0xc0:0", "0xc0:xx", "0xfc:0011",
+          "0x100:", "0xc0:00:00", "0xc0:0x01:00", "0xc0:0x11:00", "0xc0:0x15:00", "0xc0:3:00:00"})
         EXPECT_EQ(refusal({{"cap", wrong}}),
                   std::string{"null: cap="} + wrong +
-                      ": say where it is (0xb0 to 0xfc, a multiple of 4) and its bytes, as in "
-                      "0xc0:0102ff, to the end of 0xff");
+                      ": say where it is (0xb0 to 0xfc, a multiple of 4), its id (2 to 0x14, none "
+                      "that other settings give) unless it is vendor specific, and its bytes, to "
+                      "the end of 0xff, as in 0xc0:0x03:00ff");
+    for (auto const* const wrong : {"", "0x100:3", "0xfc:3:00", "0x102:3:00", "0x100:1:00",
+                                    "0x100:0x2f:00", "0x100:3:0", "0xffc:3:00", "0x1000:3:"})
+        EXPECT_EQ(refusal({{"extcap", wrong}}),
+                  std::string{"null: extcap="} + wrong +
+                      ": say where it is (0x100 to 0xffc, a multiple of 4), its id (2 to 0x2e) and "
+                      "its bytes, to the end of 0xfff, as in 0x100:0x03:0011223344556677");
+    EXPECT_EQ(refusal({{"extcap", "0x200:3:"}}),
+              "null: extcap: the first is at 0x100, where a list of them begins");
+    EXPECT_EQ(refusal({{"extcap", "0x100:3:"}, {"express", "no"}}),
+              "null: extcap: only a device of PCI Express has them");
+    EXPECT_EQ(refusal({{"extcap", "0x100:3:"}, {"aer", "yes"}}),
+              "null: extcap: Advanced Error Reporting is there to 0x148");
+    EXPECT_EQ(refusal({{"extcap", "0x100:3:0011"}, {"extcap", "0x104:4:"}}),
+              "null: extcap: those at 0x100 and 0x104 overlap");
+    for (auto const* const place : {"0:0x1000:0x1008", "0:0xff8:0", "1:0:0x800", "0:4:0x800"})
+        EXPECT_EQ(refusal({{"bar0", "4K"}, {"msix", "2"}, {"msix_at", place}}),
+                  "null: msix_at: table and pending bits need 32 and 8 bytes of their own at "
+                  "multiples of 8 in a memory BAR")
+            << place;
+    EXPECT_EQ(refusal({{"bar0", "4K"}, {"msix_at", "0:0:0x800"}}),
+              "null: msix_at: there are no vectors (msix=COUNT)");
+    EXPECT_EQ(refusal({{"msix_at", "6:0:0"}}),
+              "null: msix_at=6:0:0: say BAR:TABLE:PENDING, as in 0:0x1000:0x1800");
+    EXPECT_EQ(refusal({{"trigger", "0:4"}}),
+              "null: trigger=0:4: say BAR:OFFSET, a multiple of 8, as in 0:0x100");
+    EXPECT_EQ(refusal({{"bar0", "4K"}, {"trigger", "0:4096"}}),
+              "null: trigger: its 8 bytes do not lie in BAR 0");
     EXPECT_EQ(refusal({{"cap", "0xc0:0011223344"}, {"cap", "0xc4:"}}),
               "null: cap: those at 0xc0 and 0xc4 overlap");
 }
