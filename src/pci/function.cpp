@@ -16,8 +16,6 @@ namespace pinfold::pci {
 
 namespace {
 
-constexpr std::uint64_t kMsixEntry = 16;
-
 constexpr std::uint64_t ones(unsigned width) { return ~std::uint64_t{0} >> (64 - 8 * width); }
 
 std::uint64_t load(std::byte const* from, unsigned width)
@@ -135,7 +133,7 @@ Checked<void> Function::power_on(BarAddresses const& addresses)
         windows_[i] = std::move(*window);
     }
     config_.emplace(identity_, addresses);
-    interrupts_.emplace(identity_, watch_);
+    interrupts_.emplace(identity_, watch_, msix_table());
 
     Call const call{mutex_};
     find_enabled();
@@ -212,19 +210,22 @@ bool Function::in_use() const
     return opens_ != 0;
 }
 
+MsixTable Function::msix_table() const
+{
+    MsixLayout const& msix = identity_.msix;
+    if (msix.vectors == 0) return {};
+    auto const memory = bars_[msix.bar].bytes();
+    return {msix.vectors, memory.subspan(msix.table_offset, msix.vectors * MsixTable::kEntry),
+            memory.subspan(msix.pba_offset, MsixTable::pending_bytes(msix.vectors))};
+}
+
 // Configuration space as it is found at an open; the MSI-X table masked and empty.
 void Function::find_enabled()
 {
     config_->power_on();
     apply_config();
     config_->show_intx(interrupts_->intx_asserted());
-    MsixLayout const& msix = identity_.msix;
-    if (msix.vectors == 0) return;
-    std::byte* const table = bars_[msix.bar].bytes().data() + msix.table_offset;
-    for (unsigned i = 0; i < msix.vectors; ++i) {
-        constexpr std::array<std::uint32_t, 4> kMaskedEntry{0, 0, 0, 1};
-        std::memcpy(table + i * kMsixEntry, kMaskedEntry.data(), kMsixEntry);
-    }
+    msix_table().empty_entries();
 }
 
 Result<> Function::reset()
@@ -254,7 +255,7 @@ void Function::reset_device()
     config_->wake();
     apply_config();
     device_->reset();
-    interrupts_->forget_pending();
+    interrupts_->reset();
     lower();
 }
 
@@ -330,7 +331,7 @@ bool Function::in_msix_table(unsigned bar, std::uint64_t offset, unsigned width)
 {
     MsixLayout const& msix = identity_.msix;
     return msix.vectors != 0 && bar == msix.bar &&
-           meets(offset, width, msix.table_offset, msix.vectors * kMsixEntry);
+           meets(offset, width, msix.table_offset, msix.vectors * MsixTable::kEntry);
 }
 
 bool Function::in_msix_memory(unsigned bar, std::uint64_t offset, unsigned width) const
@@ -338,7 +339,7 @@ bool Function::in_msix_memory(unsigned bar, std::uint64_t offset, unsigned width
     MsixLayout const& msix = identity_.msix;
     return in_msix_table(bar, offset, width) ||
            (msix.vectors != 0 && bar == msix.bar &&
-            meets(offset, width, msix.pba_offset, std::uint64_t{8} * ((msix.vectors + 63) / 64)));
+            meets(offset, width, msix.pba_offset, MsixTable::pending_bytes(msix.vectors)));
 }
 
 bool Function::page_readable(unsigned bar, std::uint64_t offset) const
@@ -417,10 +418,12 @@ Result<> Function::bus_write(unsigned bar, std::uint64_t offset, unsigned width,
     std::uint64_t const size = identity_.bars[bar].size;
     if (low_power_ || !decoded(bar)) return fail(Errno::io);
     if (offset >= size || width > size - offset) return {};
-    if (in_msix_table(bar, offset, width))
+    if (in_msix_table(bar, offset, width)) {
         std::memcpy(bars_[bar].bytes().data() + offset, &value, width);
-    else if (!in_msix_memory(bar, offset, width))
+        interrupts_->table_written();
+    } else if (!in_msix_memory(bar, offset, width)) {
         device_->bar_write(bar, offset, width, value & ones(width));
+    }
     return {};
 }
 
@@ -571,7 +574,7 @@ bool Function::message_signalled() const
 void Function::raise(unsigned vector)
 {
     if (message_signalled()) {
-        if (dma_.bus_master()) interrupts_->message(vector);
+        interrupts_->message(vector, dma_.bus_master());
         return;
     }
     if (identity_.interrupt_pin == 0) return;

@@ -118,7 +118,7 @@ public:
 
     // A load or store that met a trapped page of a mapped BAR; a width of 1, 2, 4 or 8, any offset.
     // EINVAL: no memory BAR. EIO: not decoded, where a client gets SIGBUS. Beyond the BAR's end:
-    // all ones, dropped. The MSI-X table is plain memory here, without effect on delivery.
+    // all ones, dropped. Of the MSI-X table, mask bits count; the rest is memory.
     Result<std::uint64_t> mmio_read(unsigned bar, std::uint64_t offset, unsigned width);
     Result<> mmio_write(unsigned bar, std::uint64_t offset, unsigned width, std::uint64_t value);
 
@@ -190,6 +190,7 @@ private:
     bool in_msix_memory(unsigned bar, std::uint64_t offset, unsigned width) const;
     std::uint64_t device_read(unsigned bar, std::uint64_t offset, unsigned width);
     Call take_from_device();
+    MsixTable msix_table() const;
     void find_enabled();
     void reset_device();
     void apply_config();

@@ -28,13 +28,13 @@ void ClientEvent::signal() const
     (void)!::write(eventfd_.get(), &one, sizeof one);
 }
 
-Interrupts::Interrupts(Identity const& identity, EventfdWatch& watch)
+Interrupts::Interrupts(Identity const& identity, EventfdWatch& watch, MsixTable table)
     : watch_{watch},
+      table_{table},
       intx_count_{identity.interrupt_pin != 0 ? 1U : 0U},
-      msi_count_{identity.msi_vectors},
-      msix_count_{identity.msix.vectors},
-      pending_(identity.msix.vectors)
+      msi_count_{identity.msi_vectors}
 {
+    assert(table.vectors() == identity.msix.vectors);
 }
 
 unsigned Interrupts::count(IrqIndex index) const
@@ -42,7 +42,7 @@ unsigned Interrupts::count(IrqIndex index) const
     switch (index) {
         case IrqIndex::intx: return intx_count_;
         case IrqIndex::msi: return msi_count_;
-        case IrqIndex::msix: return msix_count_;
+        case IrqIndex::msix: return table_.vectors();
         case IrqIndex::err:
         case IrqIndex::req: return 1;
     }
@@ -148,6 +148,7 @@ Result<> Interrupts::set_messages(IrqRequest const& request, OpenEventfd open, A
         vectors_ = std::move(vectors);
         allocated_ = request.start + request.count;
         active_ = kind;
+        if (kind == Active::msix) table_.mask_all();
         auto const bound = bind(request, open);
         if (!bound) release_messages();
         return bound;
@@ -165,27 +166,49 @@ Result<> Interrupts::bind(IrqRequest const& request, OpenEventfd open)
     for (std::uint32_t i = 0; i < request.count; ++i) {
         auto const bound = bind_one(request.start + i, request.descriptors[i], open);
         if (bound) continue;
-        for (std::uint32_t undone = 0; undone <= i; ++undone) vectors_[request.start + undone] = {};
+        for (std::uint32_t undone = 0; undone <= i; ++undone) unbind(request.start + undone);
         return bound;
     }
     return {};
 }
 
+void Interrupts::unbind(unsigned vector)
+{
+    if (!vectors_[vector]) return;
+    mask(vector, true);
+    vectors_[vector] = {};
+}
+
 // MSI keeps the vectors that it was set up with; MSI-X grows.
 Result<> Interrupts::bind_one(unsigned vector, int descriptor, OpenEventfd open)
 {
-    vectors_[vector] = {};
+    unbind(vector);
     if (descriptor < 0) return {};
     if (vector >= allocated_) {
         if (active_ == Active::msi) return fail(Errno::inval);
         allocated_ = vector + 1;
     }
     vectors_[vector] = TRY(open(descriptor));
-    if (active_ == Active::msix && pending_[vector]) {
-        pending_[vector] = false;
+    mask(vector, false);
+    return {};
+}
+
+// Of MSI-X; MSI has no masks here. What was pending fires when its mask goes.
+void Interrupts::mask(unsigned vector, bool masked)
+{
+    if (active_ != Active::msix) return;
+    table_.mask(vector, masked);
+    table_written();
+}
+
+void Interrupts::table_written()
+{
+    if (active_ != Active::msix) return;
+    for (unsigned vector = 0; vector < table_.vectors(); ++vector) {
+        if (!table_.pending(vector) || table_.masked(vector)) continue;
+        table_.set_pending(vector, false);
         fire(vectors_[vector]);
     }
-    return {};
 }
 
 // Rule V-12.
@@ -226,19 +249,29 @@ void Interrupts::release()
 
 void Interrupts::release_messages()
 {
+    for (unsigned vector = 0; active_ == Active::msix && vector < allocated_; ++vector)
+        table_.mask(vector, true);
     active_ = Active::none;
     vectors_.clear();
     allocated_ = 0;
 }
 
-void Interrupts::message(unsigned vector)
+void Interrupts::message(unsigned vector, bool sent)
 {
     if (vector >= vectors_.size()) return;
-    if (active_ == Active::msix && !vectors_[vector]) pending_[vector] = true;
-    fire(vectors_[vector]);
+    if (active_ == Active::msix && table_.masked(vector))
+        table_.set_pending(vector, true);
+    else if (sent)
+        fire(vectors_[vector]);
 }
 
-void Interrupts::forget_pending() { pending_.assign(msix_count_, false); }
+// What the host restores: the entries of vectors that are bound, without their masks.
+void Interrupts::reset()
+{
+    table_.reset();
+    for (unsigned vector = 0; active_ == Active::msix && vector < vectors_.size(); ++vector)
+        table_.mask(vector, !vectors_[vector]);
+}
 
 void Interrupts::assert_intx()
 {

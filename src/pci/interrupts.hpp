@@ -2,8 +2,9 @@
 // to eventfds, and the two notifiers ERR and REQ. Rules V-8 to V-12; which error wins is ABI.
 //
 // INTx is a level: while the device asserts it, it fires once and stays masked until the client
-// unmasks it. A message of MSI-X that finds nothing bound stays pending and fires what is bound
-// next, for its vector is masked meanwhile; one of MSI is lost.
+// unmasks it. The host masks an entry of the MSI-X table while nothing is bound to its vector, and
+// a client may by a store: a message that finds it masked stays pending, and fires when the mask
+// goes. One of MSI that finds nothing bound is lost.
 //
 // Not thread safe, but for delivered(): its Function's lock is held.
 #pragma once
@@ -18,6 +19,7 @@
 #include "base/unique_fd.hpp"
 #include "pci/device.hpp"
 #include "pci/eventfd_watch.hpp"
+#include "pci/msix_table.hpp"
 
 namespace pinfold::pci {
 
@@ -61,8 +63,9 @@ private:
 
 class Interrupts {
 public:
-    // `watch` outlives it, and tells its Function, which calls notified().
-    Interrupts(Identity const& identity, EventfdWatch& watch);
+    // `watch` outlives it, and tells its Function, which calls notified(). `table` has as many
+    // vectors as the identity.
+    Interrupts(Identity const& identity, EventfdWatch& watch, MsixTable table);
 
     // How many interrupts an index has; 0: absent (rule V-8).
     unsigned count(IrqIndex index) const;
@@ -80,10 +83,14 @@ public:
     // The client has signalled an eventfd: if it unmasks INTx, it does so now.
     void notified(EventfdWatch::Ticket ticket);
 
-    // The device's side. INTx follows the level.
-    void message(unsigned vector);
-    // The device has been reset.
-    void forget_pending();
+    // A client has written to entries of the MSI-X table.
+    void table_written();
+
+    // The device's side. INTx follows the level. `sent`: the function masters the bus, or its
+    // message is lost (but not one that is pending).
+    void message(unsigned vector, bool sent = true);
+    // The device has been reset, and the host has restored its MSI-X table.
+    void reset();
     void assert_intx();
     void deassert_intx();
     bool intx_asserted() const { return asserted_; }
@@ -105,6 +112,7 @@ private:
     Result<> trigger_intx(IrqRequest const& request, OpenEventfd open);
     Result<> set_messages(IrqRequest const& request, OpenEventfd open, Active kind);
     Result<> bind(IrqRequest const& request, OpenEventfd open);
+    void unbind(unsigned vector);
     Result<> bind_one(unsigned vector, int descriptor, OpenEventfd open);
     Result<> set_notifier(ClientEvent& notifier, IrqRequest const& request, OpenEventfd open);
     void mask_intx();
@@ -112,11 +120,12 @@ private:
     void settle_intx();
     void fire(ClientEvent const& event);
     void release_messages();
+    void mask(unsigned vector, bool masked);
 
     EventfdWatch& watch_;
+    MsixTable table_;
     unsigned intx_count_;
     unsigned msi_count_;
-    unsigned msix_count_;
     Active active_ = Active::none;
 
     ClientEvent intx_;
@@ -127,7 +136,6 @@ private:
 
     std::vector<ClientEvent> vectors_;  // by vector; empty ones are unbound
     unsigned allocated_ = 0;
-    std::vector<bool> pending_;  // of MSI-X, by vector
 
     ClientEvent error_;
     ClientEvent release_request_;

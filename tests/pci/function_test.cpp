@@ -176,6 +176,42 @@ TEST_F(FunctionTest, the_MSI_X_table_is_hidden_from_the_file_and_memory_in_a_map
     EXPECT_EQ(function_->mmio_read(0, 0x2000, 4), 0U);
 }
 
+TEST_F(FunctionTest, a_store_to_a_mask_bit_holds_a_message_back_and_another_lets_it_go)
+{
+    command(6);
+    TestEvent event;
+    std::array<std::int32_t, 1> const descriptors{0};
+    ASSERT_TRUE(function_->set_irqs({.index = IrqIndex::msix,
+                                     .data = IrqRequest::Data::eventfd,
+                                     .count = 1,
+                                     .booleans = {},
+                                     .descriptors = descriptors},
+                                    [&](int) { return event.reference(); }));
+    EXPECT_EQ(function_->mmio_read(0, 0x200c, 4), 0U);
+    for (unsigned const width : {4U, 1U}) {
+        EXPECT_TRUE(function_->mmio_write(0, 0x200c, width, 1));
+        raise(0);
+        EXPECT_EQ(event.fired(), 0U);
+        EXPECT_EQ(function_->mmio_read(0, 0x3000, 8), 1U);
+        EXPECT_EQ(function_->bar_read(0, 0x3000, 8), 1U);
+        EXPECT_TRUE(function_->mmio_write(0, 0x200c, width, 0));
+        EXPECT_EQ(event.fired(), 1U);
+        EXPECT_EQ(function_->mmio_read(0, 0x3000, 8), 0U);
+    }
+    // With the message's data in one store.
+    EXPECT_TRUE(function_->mmio_write(0, 0x2008, 8, std::uint64_t{1} << 32));
+    raise(0);
+    EXPECT_TRUE(function_->mmio_write(0, 0x2008, 8, 0x41));
+    EXPECT_EQ(event.fired(), 1U);
+    // A reset takes what is pending, and the host restores its mask.
+    EXPECT_TRUE(function_->mmio_write(0, 0x200c, 4, 1));
+    raise(0);
+    ASSERT_TRUE(function_->reset());
+    EXPECT_EQ(function_->mmio_read(0, 0x3000, 8), 0U);
+    EXPECT_EQ(function_->mmio_read(0, 0x200c, 4), 0U);
+    EXPECT_EQ(event.fired(), 0U);
+}
+
 TEST_F(FunctionTest, opens_are_counted_and_only_the_first_and_last_do_something)
 {
     command(7);

@@ -59,7 +59,10 @@ protected:
     std::array<TestEvent, 10> events_;
     std::atomic<EventfdWatch::Ticket> notified_{0};
     EventfdWatch watch_{[this](EventfdWatch::Ticket ticket) { notified_ = ticket; }};
-    Interrupts interrupts_{full_identity(), watch_};
+    std::array<std::byte, 8 * MsixTable::kEntry> entries_{};
+    std::array<std::byte, 8> pending_{};
+    MsixTable table_{8, entries_, pending_};
+    Interrupts interrupts_{full_identity(), watch_, table_};
 };
 
 TEST_F(InterruptsTest, each_index_has_as_many_as_the_function_has)
@@ -74,7 +77,7 @@ TEST_F(InterruptsTest, each_index_has_as_many_as_the_function_has)
     bare.msi_vectors = 0;
     bare.msix = {};
     bare.pci_express = false;
-    Interrupts const none{bare, watch_};
+    Interrupts const none{bare, watch_, {}};
     for (auto const index : {IrqIndex::intx, IrqIndex::msi, IrqIndex::msix})
         EXPECT_EQ(none.count(index), 0U);
     EXPECT_EQ(none.count(IrqIndex::err), 1U);
@@ -239,9 +242,87 @@ TEST_F(InterruptsTest, a_message_of_MSI_X_waits_for_its_vector_to_be_bound)
 
     ASSERT_EQ(set(IrqIndex::msix, Data::eventfd, 7, {-1}), kNone);
     interrupts_.message(7);
-    interrupts_.forget_pending();
+    interrupts_.reset();
     ASSERT_EQ(set(IrqIndex::msix, Data::eventfd, 7, {7}), kNone);
     EXPECT_EQ(fired(7), 0U);
+}
+
+TEST_F(InterruptsTest, the_table_is_masked_but_for_what_is_bound_and_pending_bits_tell_what_waits)
+{
+    auto const masked = [&] {
+        unsigned bits = 0;
+        for (unsigned vector = 0; vector < 8; ++vector)
+            bits |= unsigned{table_.masked(vector)} << vector;
+        return bits;
+    };
+    ASSERT_EQ(set(IrqIndex::msix, Data::eventfd, 0, {0, 1}), kNone);
+    EXPECT_EQ(masked(), 0xfcU);
+    ASSERT_EQ(set(IrqIndex::msix, Data::eventfd, 0, {-1}), kNone);
+    EXPECT_EQ(masked(), 0xfdU);
+    interrupts_.message(0);
+    interrupts_.message(1);
+    EXPECT_EQ(pending_[0], std::byte{1});
+    EXPECT_EQ(set(IrqIndex::msix, Data::eventfd, 0, {kClosed}), Errno::badf);
+    EXPECT_EQ(masked(), 0xfdU);
+    ASSERT_EQ(fire(IrqIndex::msix, 0, 0), kNone);
+    EXPECT_EQ(masked(), 0xffU);
+    EXPECT_EQ(pending_[0], std::byte{1}) << "also while MSI-X is down";
+    ASSERT_EQ(set(IrqIndex::msix, Data::eventfd, 0, {0}), kNone);
+    EXPECT_EQ(fired(0), 1U);
+    EXPECT_EQ(pending_[0], std::byte{0});
+    // What has no eventfd any more, and what cannot be bound.
+    EXPECT_EQ(set(IrqIndex::msix, Data::eventfd, 0, {0, kClosed}), Errno::badf);
+    EXPECT_EQ(masked(), 0xffU);
+    ASSERT_EQ(set(IrqIndex::msix, Data::eventfd, 5, {5}), kNone);
+    interrupts_.message(0);
+    interrupts_.reset();
+    EXPECT_EQ(masked(), 0xdfU) << "the host restores what it had set up";
+    EXPECT_EQ(pending_[0], std::byte{0});
+    interrupts_.release();
+    EXPECT_EQ(masked(), 0xffU);
+}
+
+TEST_F(InterruptsTest, a_client_masks_by_the_table_and_what_came_meanwhile_fires_afterwards)
+{
+    ASSERT_EQ(set(IrqIndex::msix, Data::eventfd, 0, {0, 1}), kNone);
+    table_.mask(0, true);
+    interrupts_.table_written();
+    interrupts_.message(0);
+    interrupts_.message(0);
+    interrupts_.message(1);
+    EXPECT_EQ(fired(0), 0U);
+    EXPECT_EQ(fired(1), 1U);
+    EXPECT_TRUE(table_.pending(0));
+    EXPECT_EQ(fire(IrqIndex::msix, 0, 1), kNone);
+    EXPECT_EQ(fired(0), 1U) << "the host's own firing knows no masks";
+    table_.mask(0, false);
+    interrupts_.table_written();
+    EXPECT_EQ(fired(0), 1U);
+    EXPECT_FALSE(table_.pending(0));
+    // Binding anew unmasks. What is unmasked and not bound is sent to nobody.
+    table_.mask(0, true);
+    interrupts_.message(0);
+    ASSERT_EQ(set(IrqIndex::msix, Data::eventfd, 0, {2}), kNone);
+    EXPECT_EQ(fired(2), 1U);
+    table_.mask(7, false);
+    interrupts_.table_written();
+    interrupts_.message(7);
+    EXPECT_FALSE(table_.pending(7));
+    // Without the bus a message is lost, but not one that waits.
+    interrupts_.message(0, false);
+    table_.mask(1, true);
+    interrupts_.message(1, false);
+    EXPECT_FALSE(table_.pending(0));
+    EXPECT_TRUE(table_.pending(1));
+    EXPECT_EQ(fired(2), 0U);
+    // Unmasked while MSI-X is down: nothing is sent before it is up, and the host masks first.
+    ASSERT_EQ(fire(IrqIndex::msix, 0, 0), kNone);
+    table_.mask(1, false);
+    interrupts_.table_written();
+    EXPECT_TRUE(table_.pending(1));
+    ASSERT_EQ(set(IrqIndex::msix, Data::eventfd, 0, {0}), kNone);
+    EXPECT_TRUE(table_.masked(1));
+    EXPECT_TRUE(table_.pending(1));
 }
 
 TEST_F(InterruptsTest, a_message_of_MSI_is_lost_where_nothing_is_bound)
