@@ -1,11 +1,11 @@
 // Gathers and scatters, as the processor carries them out on plain memory and as we do where some
 // of the elements are a device's.
+#include <cpuid.h>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 #include <gtest/gtest.h>
 #include <signal.h>
 
-#include <cpuid.h>
 #include <array>
 #include <cstring>
 #include <set>
@@ -15,8 +15,6 @@
 
 namespace pinfold::preload::test {
 namespace {
-
-constexpr unsigned kRegisterWidth = 64;
 
 // Where a byte of a vector register is in an XSAVE area.
 std::size_t place_of(unsigned id, unsigned at)
