@@ -230,7 +230,7 @@ static long finish(long result)
     return -1;
 }
 
-struct pinfold_engine const* pinfold_engine(void)
+struct pinfold_engine const* pinfold_current_engine(void)
 {
     return UNLIKELY(engine != NULL) && !borrowed() ? engine : NULL;
 }

@@ -14,7 +14,7 @@
     if (__builtin_expect(next == NULL, 0)) *(void**)&next = dlsym(RTLD_NEXT, #name)
 
 /* NULL: there is none yet, or this is a child of vfork(2), which must leave no mark in it. */
-struct pinfold_engine const* pinfold_engine(void);
+struct pinfold_engine const* pinfold_current_engine(void);
 
 /* rt_sigprocmask(2) has just been done by its number. */
 void pinfold_mask_changed(int how, uint64_t const* set, uint64_t* old);

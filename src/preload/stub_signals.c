@@ -46,7 +46,7 @@ int sigsetmask(int bits) { return old_mask(SIG_SETMASK, bits); }
 /* The kernel has checked the pointers. Between its work and ours the thread touches no register. */
 void pinfold_mask_changed(int how, uint64_t const* words, uint64_t* old)
 {
-    struct pinfold_engine const* const engine = pinfold_engine();
+    struct pinfold_engine const* const engine = pinfold_current_engine();
     if (engine == NULL) return;
     sigset_t set, before, ours;
     sigemptyset(&set);
@@ -79,7 +79,7 @@ struct waiting {
 static sigset_t const* begin(struct waiting* waiting, sigset_t const* set, bool* interrupted)
 {
     *interrupted = false;
-    waiting->engine = set != NULL ? pinfold_engine() : NULL;
+    waiting->engine = set != NULL ? pinfold_current_engine() : NULL;
     if (waiting->engine == NULL) return set;
     waiting->set = *set;
     *interrupted = waiting->engine->swap_mask(&waiting->set, &waiting->former) != 0;
@@ -154,7 +154,7 @@ int sigpending(sigset_t* set)
 {
     PINFOLD_NEXT(sigpending);
     int const result = next(set);
-    struct pinfold_engine const* const engine = result == 0 ? pinfold_engine() : NULL;
+    struct pinfold_engine const* const engine = result == 0 ? pinfold_current_engine() : NULL;
     if (engine != NULL) engine->add_kept(set);
     return result;
 }
@@ -164,7 +164,7 @@ int sigpending(sigset_t* set)
 int sigtimedwait(sigset_t const* set, siginfo_t* info, struct timespec const* timeout)
 {
     PINFOLD_NEXT(sigtimedwait);
-    struct pinfold_engine const* const engine = pinfold_engine();
+    struct pinfold_engine const* const engine = pinfold_current_engine();
     bool const faults = sigismember(set, SIGSEGV) == 1 || sigismember(set, SIGBUS) == 1;
     if (engine == NULL || !faults) return next(set, info, timeout);
     int (*change)(int, sigset_t const*, sigset_t*) = NULL;
@@ -208,7 +208,7 @@ int sigwait(sigset_t const* set, int* number)
 static struct __jmp_buf_tag* fit(struct __jmp_buf_tag* buffer, struct __jmp_buf_tag* copy)
 {
     struct pinfold_engine const* const engine =
-        buffer->__mask_was_saved != 0 ? pinfold_engine() : NULL;
+        buffer->__mask_was_saved != 0 ? pinfold_current_engine() : NULL;
     if (engine == NULL) return buffer;
     *copy = *buffer;
     (void)engine->swap_mask((sigset_t*)&copy->__saved_mask, NULL);
@@ -244,7 +244,7 @@ __attribute__((constructor)) static void find_jumps(void)
 int setcontext(ucontext_t const* context)
 {
     PINFOLD_NEXT(setcontext);
-    struct pinfold_engine const* const engine = pinfold_engine();
+    struct pinfold_engine const* const engine = pinfold_current_engine();
     if (engine == NULL) return next(context);
     ucontext_t copy = *context; /* its vector state stays where it is */
     (void)engine->swap_mask(&copy.uc_sigmask, NULL);
@@ -263,7 +263,7 @@ static void open_up(void)
 {
     sigset_t mask;
     PINFOLD_NEXT(pthread_sigmask);
-    struct pinfold_engine const* const engine = pinfold_engine();
+    struct pinfold_engine const* const engine = pinfold_current_engine();
     if (engine == NULL || next(SIG_SETMASK, NULL, &mask) != 0) return;
     (void)engine->swap_mask(&mask, NULL);
     (void)next(SIG_SETMASK, &mask, NULL);
@@ -289,7 +289,7 @@ int pthread_create(pthread_t* thread, pthread_attr_t const* attributes, void* (*
                    void* argument)
 {
     PINFOLD_NEXT(pthread_create);
-    if (pinfold_engine() == NULL || !blocks_faults(attributes))
+    if (pinfold_current_engine() == NULL || !blocks_faults(attributes))
         return next(thread, attributes, body, argument);
     struct beginning* const beginning = malloc(sizeof *beginning);
     if (beginning == NULL) return EAGAIN;
