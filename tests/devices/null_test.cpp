@@ -149,8 +149,8 @@ TEST_F(NullTest, the_MSI_X_table_is_where_it_is_asked_for_and_the_rest_of_its_BA
     ASSERT_TRUE(function->reset());
     for (unsigned const at : {0x7f8U, 0x808U, 0xff8U, 0x1030U})
         EXPECT_EQ(function->mmio_read(0, at, 4).value(), 0U) << at;
-    EXPECT_EQ(function->mmio_read(0, 0x1000, 4).value(), 0x1234U) << "not the device's";
-    EXPECT_EQ(function->mmio_read(0, 0x100c, 4).value(), 1U);
+    EXPECT_EQ(function->mmio_read(0, 0x1000, 4).value(), 0U) << "no vector is bound";
+    EXPECT_EQ(function->mmio_read(0, 0x100c, 4).value(), 1U) << "masked";
 }
 
 TEST_F(NullTest, a_write_to_the_trigger_raises_a_vector_or_INTx)
