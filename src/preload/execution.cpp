@@ -235,7 +235,7 @@ void write_slot(Workshop::Slot& slot, Plan const& plan)
         static_cast<std::int32_t>(reinterpret_cast<std::int64_t>(workshop->operand.data()) - next);
     std::memcpy(&code[plan.displacement_at], &displacement, sizeof displacement);
     constexpr std::array<std::uint8_t, 6> kJump{0xff, 0x25, 0, 0, 0, 0};  // jmp [rip]
-    auto const* const back = pinfold_execution_done;
+    auto const back = reinterpret_cast<std::uintptr_t>(pinfold_execution_done);
     std::memcpy(slot.code.data(), code.data(), plan.code_length);
     std::memcpy(&slot.code[plan.code_length], kJump.data(), kJump.size());
     std::memcpy(&slot.code[plan.code_length + kJump.size()], &back, sizeof back);

@@ -97,7 +97,7 @@ void Register::store(ucontext_t& context, std::uint64_t value) const
 std::optional<Register> general_register(ZydisRegister reg)
 {
     auto const at = [](ZydisRegister whole, std::uint8_t size) {
-        return Register{kGregs[static_cast<std::size_t>(ZydisRegisterGetId(whole))], 0, size};
+        return Register{kGregs[static_cast<std::uint8_t>(ZydisRegisterGetId(whole))], 0, size};
     };
     switch (ZydisRegisterGetClass(reg)) {
         case ZYDIS_REGCLASS_GPR64: return at(reg, 8);
