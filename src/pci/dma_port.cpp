@@ -25,27 +25,29 @@ DmaPort::DmaPort(iommu::Endpoint& endpoint, host::Memory& memory)
 {
 }
 
-// What lies in pages that have been reached before and are contiguous. False: nothing is decided,
-// and nothing counted.
-bool DmaPort::transfer_known(Iova iova, std::byte* bytes, std::uint64_t size, Access access)
+// What lies in pages that have been reached before and are contiguous. Returns how much has been
+// transferred; unless it is all, nothing is decided, and nothing counted.
+std::uint64_t DmaPort::transfer_known(Iova iova, std::byte* bytes, std::uint64_t size,
+                                      Access access)
 {
-    if (size == 0 || !bus_master()) return false;
+    if (size == 0 || !bus_master()) return 0;
     {
         ReadSection const section;
         auto const known = reached_.find(iova, access, generation());
-        if (known.size < size) return false;
+        if (known.size < size) return 0;
         std::size_t const missing = access == Access::read
                                         ? host::read_pinned(bytes, known.at, size)
                                         : host::write_pinned(known.at, bytes, size);
-        if (missing != 0) return false;
+        if (missing != 0) return size - missing;
     }
     count(access, 1, size);
-    return true;
+    return size;
 }
 
-Result<> DmaPort::transfer(Iova iova, std::byte* bytes, std::uint64_t size, Access access)
+// Goes on from `done`: no byte is written twice, for the program may have stored there meanwhile.
+Result<> DmaPort::transfer(Iova iova, std::byte* bytes, std::uint64_t size, Access access,
+                           std::uint64_t done)
 {
-    std::uint64_t done = 0;
     Stop stop = Stop::faulted;
     if (!may_master(iova, access)) {
         // The device may not speak at all.
@@ -208,7 +210,7 @@ Result<> DmaPort::through_buffer(std::span<DmaPiece const> pieces, Access access
     if (access == Access::write) TRY(use({&whole, 1}));
     std::byte* at = buffer.data();
     for (DmaPiece const& piece : pieces) {
-        TRY(transfer(piece.iova, at, piece.size, access));
+        TRY(transfer(piece.iova, at, piece.size, access, 0));
         at += piece.size;
     }
     if (access == Access::read) TRY(use({&whole, 1}));

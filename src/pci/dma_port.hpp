@@ -39,17 +39,19 @@ public:
     // on.
     Result<> read(Iova from, std::span<std::byte> into)
     {
-        if (transfer_known(from, into.data(), into.size(), Access::read)) [[likely]]
+        auto const done = transfer_known(from, into.data(), into.size(), Access::read);
+        if (done != 0 && done == into.size()) [[likely]]
             return {};
-        return transfer(from, into.data(), into.size(), Access::read);
+        return transfer(from, into.data(), into.size(), Access::read, done);
     }
     Result<> write(Iova to, std::span<std::byte const> from)
     {
         // The bytes are only read: both copy in the direction of the access.
         auto* const bytes = const_cast<std::byte*>(from.data());
-        if (transfer_known(to, bytes, from.size(), Access::write)) [[likely]]
+        auto const done = transfer_known(to, bytes, from.size(), Access::write);
+        if (done != 0 && done == from.size()) [[likely]]
             return {};
-        return transfer(to, bytes, from.size(), Access::write);
+        return transfer(to, bytes, from.size(), Access::write, done);
     }
 
     // For transfers whose other end is a file: calls `use` with host segments that are, in order
@@ -110,8 +112,9 @@ private:
     static constexpr unsigned kMasterOff = 1, kSilence = 2;  // in muted_; the latter for each
 
     bool may_master(Iova iova, Access access);
-    bool transfer_known(Iova iova, std::byte* bytes, std::uint64_t size, Access access);
-    Result<> transfer(Iova iova, std::byte* bytes, std::uint64_t size, Access access);
+    std::uint64_t transfer_known(Iova iova, std::byte* bytes, std::uint64_t size, Access access);
+    Result<> transfer(Iova iova, std::byte* bytes, std::uint64_t size, Access access,
+                      std::uint64_t done);
     Stop copy_some(Iova iova, std::byte* bytes, std::uint64_t size, Access access,
                    std::uint64_t& done, Place& place);
     static bool reach(Place const& place, std::byte* bytes, Access access);

@@ -34,7 +34,8 @@ extern "C" int pthread_setspecific(pthread_key_t key, void const* value) noexcep
     return no_memory_for_keys ? ENOMEM : real(key, value);
 }
 
-extern "C" long syscall(long number, ...) noexcept
+// Reads as many arguments as a system call may have, also where the caller passes fewer.
+extern "C" [[gnu::no_sanitize("address")]] long syscall(long number, ...) noexcept
 {
     using Function = long (*)(long, ...);
     static auto const real = reinterpret_cast<Function>(::dlsym(RTLD_NEXT, "syscall"));
