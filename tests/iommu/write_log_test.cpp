@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <chrono>
 #include <cstdio>
 #include <random>
 #include <set>
@@ -187,15 +188,52 @@ TEST(DomainDirtyBits, are_set_in_the_leaf_that_a_device_writes_through_and_read_
         }
         (void)harvest();  // Arm's leaves are dirty when they are made
         EXPECT_EQ(harvest(), 0);
-        EXPECT_NE(unit.read(0x3000), 0);
+        EXPECT_NE(unit.read(0x9000), 0);  // shares its place in the IOTLB with none of the others
         EXPECT_NE(unit.read(k2MBytes), 0);
         EXPECT_EQ(harvest(), 0);
         for (int again = 0; again < 3; ++again) {
-            EXPECT_TRUE(unit.write(0x3000, 1));  // the read has cached it
+            EXPECT_TRUE(unit.write(0x9000, 1));  // the read has cached it
             EXPECT_TRUE(unit.write(k2MBytes + kPage, 1));
             EXPECT_EQ(harvest(), 2);
             EXPECT_EQ(dirty, (std::vector{range(0, k2MBytes), range(k2MBytes + kPage, kPage)}));
         }
+    }
+}
+
+struct CountingUnit final : CommandQueue {
+    void submit(Command const&) override { ++told; }
+    unsigned told = 0;
+};
+
+// The access that found the leaf dirty is held open until the call has had ample time to return.
+TEST(DomainDirtyBits, are_clean_when_the_unit_knows_it_and_the_accesses_under_way_are_over)
+{
+    for (auto const model : {Model::vtd, Model::amdvi, Model::smmuv3}) {
+        CountingUnit counting;
+        auto options = options_of(model);
+        options.tracks_dirty = true;
+        options.commands = &counting;
+        Logged unit{options};
+        ASSERT_TRUE(unit.map(0, 0x5000, kPage));
+        std::atomic<bool> inside{false};
+        std::atomic<bool> returned{false};
+        bool early = false;
+        std::thread device{[&] {
+            ReadSection const section;
+            EXPECT_TRUE(unit.endpoint->translate(Iova{0}, 1, Access::write));
+            inside = true;
+            std::this_thread::sleep_for(std::chrono::milliseconds{30});
+            early = returned;
+        }};
+        while (!inside) std::this_thread::yield();
+        unsigned const before = counting.told;
+        EXPECT_EQ(unit.domain->read_and_clear_dirty(range(0, kPage), [](IovaRange) {}), 1);
+        returned = true;
+        EXPECT_EQ(counting.told - before, 2);  // what to let go of, and to say when that is done
+        device.join();
+        EXPECT_FALSE(early);
+        EXPECT_EQ(unit.domain->read_and_clear_dirty(range(0, kPage), [](IovaRange) {}), 0);
+        EXPECT_EQ(counting.told - before, 2);  // nothing was dirty
     }
 }
 

@@ -95,6 +95,34 @@ TEST_P(DmaThreads, every_call_that_waits_waits_for_the_access_under_way)
     waits([&] { EXPECT_EQ(map->unmap(all), 0U) << "which stands for 2^64"; });
 }
 
+// Roots of the index go back to whoever they came from; readers may be in them until they leave.
+TEST_P(DmaThreads, tables_go_back_when_the_access_under_way_is_over_and_no_sooner)
+{
+    native::FailingMemory tables{~std::uint64_t{0}};
+    map = DmaMap::create({.memory = &tables}).value();
+    for (std::uint64_t high = 1; high < 7; ++high)
+        ASSERT_TRUE(map->map(Iova{high << 56}, memory.data(), kPage, Prot::read));
+    std::uint64_t const before = tables.taken();
+    std::atomic<bool> inside{false};
+    std::uint64_t during = 0;
+    std::thread device{[&] {
+        auto const reader = map->add_reader(GetParam()).value();
+        access(reader, [&] {
+            EXPECT_NE(reader.translate(Iova{std::uint64_t{1} << 56}, 1, Access::read), nullptr);
+            inside = true;
+            std::this_thread::sleep_for(30ms);
+            during = tables.taken();
+        });
+        reader.leave();
+    }};
+    while (!inside) std::this_thread::yield();
+    EXPECT_EQ(map->unmap_all(), 6 * kPage);
+    device.join();
+    EXPECT_EQ(during, before);
+    EXPECT_LT(tables.taken(), before);
+    map.reset();  // before its memory
+}
+
 // Each waits for the other, at the same time, and both are devices that poll.
 TEST_P(DmaThreads, devices_that_unmap_at_the_same_time_do_not_wait_for_each_other_for_ever)
 {
