@@ -285,6 +285,9 @@ void bars_as_buffers()
     CHECK(::write(ends[1], beside + kPage - 4, 8) == 8);
     CHECK(::read(ends[0], both.data(), 8) == 8);
     CHECK(both[0] == 0x5a5a5a5a && both[1] == 0x010000ed);
+    // What ends before the BAR needs none of it.
+    CHECK(::write(ends[1], "hello", 5) == 5);
+    CHECK(::read(ends[0], beside, 2 * kPage) == 5 && std::memcmp(beside, "hello", 5) == 0);
     CHECK(::write(ends[1], &value, 4) == 4);
     CHECK_FAILS(EFAULT, ::read(ends[0], beside + kPage, 4));
     CHECK(::munmap(beside, 2 * kPage) == 0);
