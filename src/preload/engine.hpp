@@ -12,6 +12,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <set>
 #include <span>
 #include <string>
 #include <string_view>
@@ -33,6 +34,7 @@
 #include "preload/remotes.hpp"
 #include "preload/sharing.hpp"
 #include "preload/signals.hpp"
+#include "preload/succession_mutex.hpp"
 #include "preload/successor.hpp"
 #include "uapi/call.hpp"
 
@@ -172,6 +174,8 @@ private:
 
     Holds own_files(bool of_bars) const;
     void offer(Offer& made, bool any_fd);
+    bool begin_offer(bool any_fd);
+    void abandon_offers();
     bool others_have_files();
     bool make_successor();
     void settle_as_successor();
@@ -215,8 +219,9 @@ private:
     std::optional<Connection> for_child_;
     std::vector<std::pair<Link*, Connection>> links_for_child_;
     // While a program is about to be replaced, or the process to end.
-    std::mutex succession_mutex_;
+    SuccessionMutex succession_mutex_;
     std::unique_ptr<Offer> offered_;
+    std::set<Offer*> offers_;  // of threads in a posix_spawn(3) or vfork(2)
     std::optional<Successor> successor_;
     std::optional<Standstill> still_;
     std::mutex let_go_mutex_;

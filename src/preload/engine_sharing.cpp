@@ -267,6 +267,7 @@ void Engine::become_child()
 {
     resume_all();
     if (Standstill::mine()) return;  // a successor, which looks after itself
+    abandon_offers();
     succession_mutex_.unlock();
     sharing_.pause();
     sharing_.forget([this](int fd) { fds_.close_hidden(fd); });

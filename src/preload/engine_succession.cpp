@@ -20,6 +20,14 @@ namespace {
 // Of the posix_spawn(3) or vfork(2) that the thread is in; a vfork's child has it too.
 [[gnu::tls_model("initial-exec")]] constinit thread_local Offer* spawning = nullptr;
 
+std::optional<int> socket_option(int fd, int option)
+{
+    int value = 0;
+    socklen_t size = sizeof value;
+    if (::getsockopt(fd, SOL_SOCKET, option, &value, &size) != 0) return std::nullopt;
+    return value;
+}
+
 }  // namespace
 
 // ---- offers ----
@@ -59,24 +67,41 @@ void Engine::offer(Offer& made, bool any_fd)
         if (link->alive()) take(link->another(files));
 }
 
-void Engine::before_spawn(bool any_fd, std::span<char> held)
+// Another thread's fork must know of it. False: this is a signal handler which has interrupted
+// something of the kind, and makes no offer.
+bool Engine::begin_offer(bool any_fd)
 {
+    if (SuccessionMutex::mine()) return false;
+    std::scoped_lock const lock{succession_mutex_};
     auto made = std::make_unique<Offer>();
     offer(*made, any_fd);
-    made->inherit(true);
-    made->name(held);
+    offers_.insert(made.get());
     spawning = made.release();
+    return true;
 }
 
-void Engine::after_spawn() { delete std::exchange(spawning, nullptr); }
+void Engine::before_spawn(bool any_fd, std::span<char> held)
+{
+    if (begin_offer(any_fd)) spawning->hand_on(held);
+}
+
+void Engine::after_spawn()
+{
+    if (spawning == nullptr || SuccessionMutex::mine()) return;
+    std::scoped_lock const lock{succession_mutex_};
+    offers_.erase(spawning);
+    delete std::exchange(spawning, nullptr);
+}
+
+// They are for programs that this process, a child or a keeper, does not start.
+void Engine::abandon_offers()
+{
+    for (Offer* const made : offers_) made->abandon();
+    offers_.clear();
+}
 
 // What the child makes of it, it decides by descriptors of its own.
-void Engine::before_vfork()
-{
-    auto made = std::make_unique<Offer>();
-    offer(*made, true);
-    spawning = made.release();
-}
+void Engine::before_vfork() { (void)begin_offer(true); }
 
 void Engine::before_borrowed_exec(std::span<char> held)
 {
@@ -84,23 +109,23 @@ void Engine::before_borrowed_exec(std::span<char> held)
     if (spawning == nullptr || spawning->empty() ||
         !any_inheritable([this](int fd) { return nodes_.identify(fd).has_value(); }))
         return;
-    spawning->inherit(true);
-    spawning->name(held);
+    spawning->hand_on(held);
 }
 
 void Engine::borrowed_exec_failed()
 {
-    if (spawning != nullptr) spawning->inherit(false);
+    if (spawning != nullptr) spawning->keep_back();
 }
 
 void Engine::take_held(std::string_view held)
 {
     Inside const inside;
+    auto const left = held_in(held);
+    // By this process as it was before execve(2), or by the one that called posix_spawn(3).
+    if (left.from != ::getpid() && left.from != ::getppid()) return;
     std::vector<Link*> taken;
-    for (int const fd : descriptors_in(held)) {
-        int type = 0;
-        socklen_t size = sizeof type;
-        if (::getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) != 0 || type != SOCK_SEQPACKET)
+    for (int const fd : left.descriptors) {
+        if (socket_option(fd, SO_DOMAIN) != AF_UNIX || socket_option(fd, SO_TYPE) != SOCK_SEQPACKET)
             continue;
         std::scoped_lock const lock{shares_mutex_};
         taken.push_back(&links_.emplace_back(Connection{UniqueFd{fd}}, answers()));
@@ -125,8 +150,7 @@ void Engine::before_exec(std::span<char> held)
     offer(*offered_, false);
     if (live_.load(std::memory_order_acquire) != nullptr && others_have_files())
         (void)make_successor();
-    offered_->inherit(true);
-    offered_->name(held);
+    offered_->hand_on(held);
 }
 
 void Engine::exec_failed()
@@ -146,6 +170,8 @@ void Engine::exec_failed()
 void Engine::before_exit()
 {
     if (live_.load(std::memory_order_acquire) == nullptr) return;
+    // A signal handler that interrupted this very thread there would wait for itself.
+    if (SuccessionMutex::mine()) return;
     std::scoped_lock const lock{succession_mutex_};
     if (!others_have_files()) return;
     if (auto files = own_files(true); !files.empty())
@@ -192,6 +218,7 @@ void Engine::settle_as_successor()
 {
     for_child_.reset();
     offered_.reset();
+    abandon_offers();
     for (Link* const link : all_links()) fds_.close_hidden(link->abandon());
     fds_.close_all_but_hidden();
 }

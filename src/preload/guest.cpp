@@ -147,6 +147,8 @@ bool Guest::answer_one()
     UniqueFd descriptor;
     if (!connection_.receive(message, descriptor)) return false;
     if (message.kind == Kind::hello) {
+        // Two that have the socket would get each other's answers.
+        if (std::exchange(introduced_, true)) return false;
         process_->introduce(message.get<host::Task>(), std::move(descriptor));
         return true;
     }

@@ -131,6 +131,7 @@ private:
     Owner::Holds offered_;
     std::atomic<std::size_t> files_{0};  // in both
     std::unique_ptr<RemoteProcess> process_;
+    bool introduced_ = false;
     UniqueFd given_away_;  // sent with an answer, closed with the next
 };
 

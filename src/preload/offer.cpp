@@ -6,43 +6,54 @@
 
 #include <array>
 #include <charconv>
+#include <utility>
 
 namespace pinfold::preload {
 
-void Offer::inherit(bool yes) const
-{
-    for (auto const& each : connections_) (void)::fcntl(each.get(), F_SETFD, yes ? 0 : FD_CLOEXEC);
-}
-
-void Offer::name(std::span<char> held) const
+void Offer::hand_on(std::span<char> held) const
 {
     char* at = held.data();
     char* const end = held.data() + held.size() - 1;
-    for (auto const& each : connections_) {
-        char* const start = at;
-        if (at != held.data() && at < end) *at++ = ',';
-        auto const written = std::to_chars(at, end, each.get());
-        if (written.ec != std::errc{}) {
-            at = start;
-            break;
-        }
+    char before = ':';
+    auto const add = [&](int number) {
+        auto const written = at < end ? std::to_chars(at + 1, end, number)
+                                      : std::to_chars_result{end, std::errc::value_too_large};
+        if (written.ec != std::errc{}) return false;
+        *at = std::exchange(before, ',');
         at = written.ptr;
+        return true;
+    };
+    at = std::to_chars(at, end, ::getpid()).ptr;
+    for (auto const& each : connections_) {
+        if (!add(each.get())) break;
+        (void)::fcntl(each.get(), F_SETFD, 0);
     }
+    if (before == ':') at = held.data();  // none
     *at = '\0';
 }
 
-std::vector<int> descriptors_in(std::string_view held)
+void Offer::keep_back() const
 {
-    std::vector<int> found;
-    while (!held.empty()) {
+    for (auto const& each : connections_) (void)::fcntl(each.get(), F_SETFD, FD_CLOEXEC);
+}
+
+Held held_in(std::string_view text)
+{
+    Held held;
+    auto const take = [&](int& number) {
+        auto const read = std::from_chars(text.data(), text.data() + text.size(), number);
+        if (read.ec != std::errc{}) return false;
+        text.remove_prefix(static_cast<std::size_t>(read.ptr - text.data()));
+        return true;
+    };
+    if (!take(held.from)) return {};
+    for (char before = ':'; text.starts_with(before); before = ',') {
+        text.remove_prefix(1);
         int fd = -1;
-        auto const read = std::from_chars(held.data(), held.data() + held.size(), fd);
-        if (read.ec != std::errc{}) break;
-        found.push_back(fd);
-        held.remove_prefix(static_cast<std::size_t>(read.ptr - held.data()));
-        if (!held.empty()) held.remove_prefix(1);
+        if (!take(fd)) break;
+        held.descriptors.push_back(fd);
     }
-    return found;
+    return held;
 }
 
 bool any_inheritable(FunctionRef<bool(int fd)> visit)

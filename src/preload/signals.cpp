@@ -1,6 +1,7 @@
 #include "preload/signals.hpp"
 
 #include <fcntl.h>
+#include <pthread.h>
 #include <sys/syscall.h>
 #include <ucontext.h>
 #include <unistd.h>
@@ -28,6 +29,7 @@ namespace {
 #define PINFOLD_SIGNAL_SAFE_TLS [[gnu::tls_model("initial-exec")]] constinit thread_local
 
 PINFOLD_SIGNAL_SAFE_TLS int depth = 0;
+PINFOLD_SIGNAL_SAFE_TLS int cancel_state = 0;        // of the thread outside the engine
 PINFOLD_SIGNAL_SAFE_TLS std::uint64_t deferred = 0;  // bit n: signal n waits for the way out
 
 std::uint64_t bit(int signal) { return std::uint64_t{1} << (signal - 1); }
@@ -390,10 +392,14 @@ long Signals::mask(int how, sigset_t const* set, sigset_t* old)
     return 0;
 }
 
-Inside::Inside() { ++depth; }
+Inside::Inside()
+{
+    if (++depth == 1) (void)::pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel_state);
+}
 
 Inside::~Inside()
 {
+    if (depth == 1) (void)::pthread_setcancelstate(cancel_state, nullptr);
     if (--depth > 0 || deferred == 0) return;
     sigset_t waiting;
     (void)::sigemptyset(&waiting);

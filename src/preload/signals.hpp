@@ -55,7 +55,8 @@ public:
     static long mask(int how, sigset_t const* set, sigset_t* old);
 };
 
-// While one of these lives, this thread is inside the engine.
+// While one of these lives, this thread is inside the engine: no signal handler of the program runs
+// on it, and it is not cancelled.
 class Inside {
 public:
     Inside();

@@ -14,6 +14,7 @@
 #include "preload/log.hpp"
 #include "preload/own_stack.hpp"
 #include "preload/signals.hpp"
+#include "preload/uncancelled.hpp"
 
 namespace {
 
@@ -23,6 +24,7 @@ using pinfold::preload::Engine;
 using pinfold::preload::FdTable;
 using pinfold::preload::Inside;
 using pinfold::preload::Signals;
+using pinfold::preload::Uncancelled;
 
 // Lives until the process ends: other threads may be in it to the last.
 std::atomic<Engine*> current{nullptr};
@@ -61,6 +63,7 @@ long guarded(auto&& work)
 // What waits until nobody is inside, or for who does.
 void outside(auto&& work)
 {
+    Uncancelled const uncancelled;
     (void)short_of_memory([&] { return work(), 0L; });
 }
 
@@ -118,18 +121,20 @@ constexpr pinfold_engine kFunctions{
             *held = '\0';
             outside([&] { engine().before_exec({held, room}); });
         },
-    .exec_failed = [] { engine().exec_failed(); },
+    .exec_failed = [] { outside([] { engine().exec_failed(); }); },
     .before_spawn =
         [](int any_fd, char* held, size_t room) {
             *held = '\0';
             outside([&] { engine().before_spawn(any_fd != 0, {held, room}); });
         },
-    .after_spawn = [] { engine().after_spawn(); },
+    .after_spawn = [] { outside([] { engine().after_spawn(); }); },
     .before_vfork = [] { outside([] { engine().before_vfork(); }); },
-    .after_vfork = [] { engine().after_vfork(); },
-    .before_borrowed_exec = [](char* held,
-                               size_t room) { engine().before_borrowed_exec({held, room}); },
-    .borrowed_exec_failed = [] { engine().borrowed_exec_failed(); },
+    .after_vfork = [] { outside([] { engine().after_vfork(); }); },
+    .before_borrowed_exec =
+        [](char* held, size_t room) {
+            outside([&] { engine().before_borrowed_exec({held, room}); });
+        },
+    .borrowed_exec_failed = [] { outside([] { engine().borrowed_exec_failed(); }); },
     .take_held = [](char const* held) { guarded([held] { return engine().take_held(held), 0L; }); },
     .before_exit = [] { outside([] { engine().before_exit(); }); },
     .closed =
@@ -202,8 +207,9 @@ extern "C" [[gnu::visibility("default")]] pinfold_engine const* pinfold_engine_s
         }
         current.store(made->release(), std::memory_order_release);
         pinfold::survive_fork();
-        (void)::pthread_atfork([] { engine().before_fork(); }, [] { engine().after_fork(); },
-                               [] { engine().become_child(); });
+        (void)::pthread_atfork([] { outside([] { engine().before_fork(); }); },
+                               [] { outside([] { engine().after_fork(); }); },
+                               [] { outside([] { engine().become_child(); }); });
         (void)std::atexit([] { engine().publish(); });
         Signals::start(on_fault);
         return &kFunctions;

@@ -151,6 +151,8 @@ static pid_t owner_pid; /* the process whose descriptors the table speaks of */
 
 static void in_child(void) { owner_pid = getpid(); }
 
+static void end(void);
+
 /* Between vfork(2) and exec the child has descriptors of its own, but our memory: it must leave no
  * mark there. */
 static bool borrowed(void) { return engine != NULL && getpid() != owner_pid; }
@@ -170,11 +172,13 @@ static struct pinfold_engine const* load(void)
 {
     struct pinfold_engine const* now = __atomic_load_n(&engine, __ATOMIC_ACQUIRE);
     if (now != NULL || state_directory == NULL) return now;
+    PINFOLD_UNCANCELLED;
     int const saved = errno;
     pthread_mutex_lock(&load_mutex);
     if (engine == NULL) {
         in_child();
         (void)pthread_atfork(NULL, NULL, in_child);
+        (void)at_quick_exit(end);
         void* const library = open_library(engine_path);
         pinfold_start_function* start = NULL;
         if (library != NULL) *(void**)&start = dlsym(library, PINFOLD_START_SYMBOL);
@@ -317,11 +321,20 @@ static ssize_t plain_pwrite(int fd, void* buffer, size_t size, off_t offset)
     return pwrite64(fd, buffer, size, offset);
 }
 
+/* Reading a register may change it: a write that is refused for its descriptor reads none. */
+static bool takes_writes(int fd)
+{
+    if (ours(fd)) return true;
+    int const flags = next.fcntl(fd, F_GETFL);
+    return flags >= 0 && (flags & O_PATH) == 0 && (flags & O_ACCMODE) != O_RDONLY;
+}
+
 /* False: there is no BAR in the buffer. Otherwise the call is made on memory that stands for it. */
 __attribute__((noinline)) static bool by_copy(transfer* call, bool out, int fd, void* buffer,
                                               size_t size, off_t offset, ssize_t* result)
 {
     if (engine->in_bar(buffer, size) == 0) return false;
+    if (out && !takes_writes(fd)) return *result = finish(-EBADF), true;
     void* const copy =
         next.mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (copy == MAP_FAILED) return *result = finish(-ENOMEM), true;

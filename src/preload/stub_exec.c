@@ -8,6 +8,8 @@
 #include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
 #include <spawn.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -15,7 +17,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/xattr.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "machine/run_names.h"
@@ -107,6 +111,7 @@ static char const* why_not_an_elf(int fd, Elf64_Ehdr const* header)
 /* Why the program behind `fd` will not have us; NULL: it will, or it is no program at all. */
 static char const* why_not(int fd)
 {
+    PINFOLD_UNCANCELLED;
     struct stat status;
     Elf64_Ehdr header;
     if (fstat(fd, &status) != 0 || !S_ISREG(status.st_mode)) return NULL;
@@ -127,6 +132,7 @@ static int open_quietly(char const* path, int flags)
 
 static void tell(char const* path, char const* why)
 {
+    PINFOLD_UNCANCELLED;
     char line[1024];
     char log[512];
     if (kept[kState] == NULL) return;
@@ -146,6 +152,7 @@ static void tell(char const* path, char const* why)
 /* False: nothing there can be executed, and an exec of it will fail. */
 static bool look_at(char const* path)
 {
+    PINFOLD_UNCANCELLED;
     int const saved = errno;
     struct stat status;
     bool const can_be = path != NULL && faccessat(AT_FDCWD, path, X_OK, AT_EACCESS) == 0 &&
@@ -163,6 +170,7 @@ static bool look_at(char const* path)
 /* As execveat(2) names it. */
 static void look_at_one_in(int directory, char const* path)
 {
+    PINFOLD_UNCANCELLED;
     bool const itself = path == NULL || path[0] == '\0';
     int const fd = itself ? directory : openat(directory, path, O_RDONLY | O_CLOEXEC);
     char const* const why = fd >= 0 ? why_not(fd) : NULL;
@@ -512,9 +520,50 @@ static void before_exit(void)
     if (engine != NULL && !borrowed) engine->before_exit();
 }
 
+/* A signal handler may call _exit(2) amid malloc() or what else before_exit() waits for. Then the
+ * process ends all the same, and without a keeper: by a thread that the C library does not know,
+ * which shares the thread storage of the one that waits and so makes nothing but system calls. */
+enum { kPatience = 10 }; /* seconds: longer than a keeper that comes to be takes */
+
+static long system_call(long number, long a, long b, long c, long d)
+{
+    register long fourth __asm__("r10") = d;
+    __asm__ volatile("syscall"
+                     : "+a"(number)
+                     : "D"(a), "S"(b), "d"(c), "r"(fourth)
+                     : "rcx", "r11", "memory");
+    return number;
+}
+
+static int end_at_last(void* status)
+{
+    struct timespec left = {kPatience, 0};
+    while (system_call(SYS_nanosleep, (long)&left, (long)&left, 0, 0) == -EINTR) {
+    }
+    (void)system_call(SYS_exit_group, *(int*)status, 0, 0, 0);
+    return 0;
+}
+
+/* `status` outlives the thread. */
+static void end_before_long(int* status)
+{
+    static _Alignas(16) char stack[8192];
+    static int taken;
+    if (pinfold_current_engine() == NULL || __atomic_exchange_n(&taken, 1, __ATOMIC_ACQ_REL) != 0)
+        return;
+    uint64_t const all = ~(uint64_t)0;
+    uint64_t before = 0;
+    (void)system_call(SYS_rt_sigprocmask, SIG_SETMASK, (long)&all, (long)&before, sizeof all);
+    (void)clone(end_at_last, stack + sizeof stack,
+                CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM,
+                status);
+    (void)system_call(SYS_rt_sigprocmask, SIG_SETMASK, (long)&before, 0, sizeof before);
+}
+
 void _exit(int status)
 {
     PINFOLD_NEXT(_exit);
+    end_before_long(&status);
     before_exit();
     next(status);
     abort(); /* not reached */

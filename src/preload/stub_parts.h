@@ -3,6 +3,7 @@
 #define PINFOLD_PRELOAD_STUB_PARTS_H
 
 #include <dlfcn.h>
+#include <pthread.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -12,6 +13,17 @@
 #define PINFOLD_NEXT(name)                \
     static __typeof__(name)* next = NULL; \
     if (__builtin_expect(next == NULL, 0)) *(void**)&next = dlsym(RTLD_NEXT, #name)
+
+/* Up to the end of the block pthread_cancel(3) waits: what is no cancellation point on Linux must
+ * not become one by what we call. */
+#define PINFOLD_UNCANCELLED                                                  \
+    __attribute__((cleanup(pinfold_cancel_as_before))) int uncancelled_ = 0; \
+    (void)pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &uncancelled_)
+
+static inline void pinfold_cancel_as_before(int const* before)
+{
+    (void)pthread_setcancelstate(*before, NULL);
+}
 
 /* NULL: there is none yet, or this is a child of vfork(2), which must leave no mark in it. */
 struct pinfold_engine const* pinfold_current_engine(void);

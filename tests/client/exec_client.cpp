@@ -2,6 +2,8 @@
 // opened them. Prints what failed; exit status 0 where nothing did.
 #include <dirent.h>
 #include <poll.h>
+#include <pthread.h>
+#include <signal.h>
 #include <spawn.h>
 #include <sys/eventfd.h>
 #include <sys/stat.h>
@@ -652,6 +654,10 @@ void ends_of_the_process_that_opened_them()
         if (::fork() == 0) child();
         end_by_underscore();
     });
+    OUTLIVE([](Edu const&, auto child) {
+        if (::fork() == 0) child();
+        std::quick_exit(0);
+    });
     // The descriptors of the one that ends are the last of its own; devices of it go on.
     OUTLIVE([](Edu& edu, auto child) {
         if (::fork() == 0) child();
@@ -670,6 +676,86 @@ void ends_of_the_process_that_opened_them()
         }
         ::_exit(0);
     });
+}
+
+// ---- at awkward moments ----
+
+// A thread in vfork() has made its offer; others' children and keepers do not hold it open.
+void an_offer_of_another_thread_ends_with_its_program()
+{
+    IN_CHILD({
+        Edu edu;
+        std::array<int, 2> go{};
+        CHECK(::pipe2(go.data(), O_CLOEXEC) == 0);
+        std::thread other{[] {
+            pid_t const child = ::vfork();
+            if (child == 0) {
+                (void)::usleep(200000);
+                (void)::execl("/bin/true", "true", nullptr);
+                ::_exit(127);
+            }
+            CHECK(ended(child) == 0);
+        }};
+        (void)::usleep(50000);
+        pid_t const child = ::fork();
+        if (child == 0) {
+            edu.close();
+            (void)::close(go[1]);
+            char byte = 0;
+            (void)!::read(go[0], &byte, 1);
+            ::_exit(0);
+        }
+        other.join();
+        edu.close();
+        CHECK(group_becomes_free());
+        (void)::close(go[1]);
+        CHECK(ended(child) == 0);
+    });
+}
+
+bool raise_in_fork = false;
+
+// What the engine waits for is this very thread's.
+void a_handler_that_interrupts_fork_may_end_the_process()
+{
+    (void)::signal(SIGUSR1, [](int) { ::_exit(0); });
+    (void)::pthread_atfork(
+        [] {
+            if (raise_in_fork) (void)::raise(SIGUSR1);
+        },
+        nullptr, nullptr);
+    IN_CHILD({
+        (void)::alarm(20);
+        Edu edu;
+        raise_in_fork = true;
+        (void)::fork();
+        ::_exit(1);  // not reached
+    });
+    CHECK(group_becomes_free());
+}
+
+// They are no cancellation points.
+void calls_are_not_cancelled()
+{
+    IN_CHILD({
+        Edu edu;
+        keep_over_exec(edu);
+        int const event = ::eventfd(0, EFD_CLOEXEC);
+        bool went_through = false;
+        std::thread{[&] {
+            (void)::pthread_cancel(::pthread_self());
+            bool const well = enable_msi(edu.device, event) == 0 &&
+                              enable_msi(edu.device, event) == 0 &&
+                              ::execve(self, reinterpret_cast<char**>(8), environ) == -1;
+            pid_t const child = ::fork();
+            if (child == 0) ::_exit(0);
+            (void)::pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, nullptr);
+            went_through = well && ended(child) == 0;
+        }}.join();
+        CHECK(went_through);
+        still_works(edu);
+    });
+    CHECK(group_becomes_free());
 }
 
 // A handler that runs at exit may still use them.
@@ -723,5 +809,8 @@ int main(int count, char** arguments)
     programs_that_are_started_have_the_files();
     ends_of_the_process_that_opened_them();
     handlers_at_exit_have_them();
+    an_offer_of_another_thread_ends_with_its_program();
+    calls_are_not_cancelled();
+    a_handler_that_interrupts_fork_may_end_the_process();
     return finish();
 }

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <array>
 #include <string_view>
@@ -13,7 +14,7 @@ TEST(Offer, names_its_connections_as_they_are_read_again)
 {
     Offer offer;
     std::array<char, 64> text{};
-    offer.name(text);
+    offer.hand_on(text);
     EXPECT_STREQ(text.data(), "");
     EXPECT_TRUE(offer.empty());
     std::vector<Connection> others;
@@ -25,31 +26,36 @@ TEST(Offer, names_its_connections_as_they_are_read_again)
         offer.add(std::move((*ends)[0]));
         others.push_back(std::move((*ends)[1]));
     }
-    offer.name(text);
-    EXPECT_EQ(descriptors_in(text.data()), numbers);
     for (int const fd : numbers) EXPECT_EQ(::fcntl(fd, F_GETFD), FD_CLOEXEC);
-    offer.inherit(true);
+    offer.hand_on(text);
+    EXPECT_EQ(held_in(text.data()).descriptors, numbers);
+    EXPECT_EQ(held_in(text.data()).from, ::getpid());
     for (int const fd : numbers) EXPECT_EQ(::fcntl(fd, F_GETFD), 0);
-    offer.inherit(false);
+    offer.keep_back();
     for (int const fd : numbers) EXPECT_EQ(::fcntl(fd, F_GETFD), FD_CLOEXEC);
-    // Whatever the room, no number is cut in two.
+    // Whatever the room, no number is cut in two, and what is not named is not inherited.
     for (std::size_t room = 1; room < 20; ++room) {
         std::array<char, 20> small{};
-        offer.name(std::span{small}.first(room));
-        auto const read = descriptors_in(small.data());
+        offer.hand_on(std::span{small}.first(room));
+        auto const read = held_in(small.data()).descriptors;
         ASSERT_LE(read.size(), numbers.size());
         EXPECT_TRUE(std::equal(read.begin(), read.end(), numbers.begin())) << small.data();
+        for (std::size_t i = 0; i < numbers.size(); ++i)
+            EXPECT_EQ(::fcntl(numbers[i], F_GETFD), i < read.size() ? 0 : FD_CLOEXEC);
+        EXPECT_EQ(std::string_view{small.data()}.empty(), read.empty());
         EXPECT_FALSE(std::string_view{small.data()}.ends_with(','));
+        offer.keep_back();
     }
 }
 
 TEST(Offer, a_text_of_something_else_holds_nothing)
 {
-    EXPECT_TRUE(descriptors_in("").empty());
-    EXPECT_TRUE(descriptors_in("x,3").empty());
-    EXPECT_EQ(descriptors_in("3,x"), std::vector<int>{3});
-    EXPECT_TRUE(descriptors_in("99999999999999999999").empty());
-    EXPECT_EQ(descriptors_in("7 8"), (std::vector<int>{7, 8}));
+    for (char const* const text : {"", "7", "7,3", "x:3", "7:x", "99999999999999999999:3", "7 3"})
+        EXPECT_TRUE(held_in(text).descriptors.empty()) << text;
+    EXPECT_EQ(held_in("").from, -1);
+    EXPECT_EQ(held_in("7:3,x").descriptors, std::vector<int>{3});
+    EXPECT_EQ(held_in("7:3,4").descriptors, (std::vector<int>{3, 4}));
+    EXPECT_EQ(held_in("7:3,4").from, 7);
 }
 
 TEST(Offer, what_a_program_would_inherit_is_seen)
