@@ -78,6 +78,35 @@ TEST(Endpoint, a_range_is_gathered_into_the_fewest_segments)
     }
 }
 
+TEST(Endpoint, nothing_is_gathered_from_the_interrupt_window_whatever_is_mapped_there)
+{
+    constexpr std::uint64_t kWindow = 0xfee0'0000;
+    constexpr std::uint64_t kBelow = kWindow - k2MBytes;
+    constexpr std::uint64_t kPast = kWindow + 0x10'0000;
+    for (auto options : each_model()) {
+        options.reserved = {{{Iova{kWindow}, Iova{kPast - 1}}, ReservedType::msi}};
+        Attached unit{options};
+        ASSERT_TRUE(unit.map(kBelow, 8 * k2MBytes, 2 * k2MBytes));
+        std::array<Endpoint::Segment, 4> segments{};
+        auto const gather = [&](std::uint64_t start, std::uint64_t last) {
+            ReadSection const section;
+            auto const done =
+                unit.endpoint->gather({Iova{start}, Iova{last}}, Access::read, segments);
+            return std::tuple{done.segments, done.bytes, done.faulted};
+        };
+        for (int again = 0; again < 2; ++again) {  // by walks, then from the IOTLB
+            EXPECT_EQ(gather(kWindow - kPage, kWindow + kPage - 1), (std::tuple{1, kPage, true}));
+            EXPECT_EQ(segments[0], (Endpoint::Segment{Paddr{9 * k2MBytes - kPage}, kPage}));
+            EXPECT_EQ(gather(kWindow - kPage, kPast + kPage - 1), (std::tuple{1, kPage, true}));
+            EXPECT_EQ(gather(kPast - kPage, kPast + kPage - 1), (std::tuple{0, 0, true}));
+            EXPECT_EQ(gather(kWindow - kPage, kWindow - 1), (std::tuple{1, kPage, false}));
+            EXPECT_EQ(gather(kPast, kPast + kPage - 1), (std::tuple{1, kPage, false}));
+        }
+        EXPECT_THAT(unit.reasons(), testing::Each(FaultReason::interrupt_window));
+        EXPECT_EQ(unit.endpoint->faults().count(), 6);
+    }
+}
+
 TEST(Endpoint, each_fault_says_why)
 {
     Attached unit;

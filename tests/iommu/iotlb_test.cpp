@@ -1,12 +1,15 @@
 #include "iommu/iotlb.hpp"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <atomic>
 #include <chrono>
 #include <thread>
+#include <vector>
 
 #include "base/read_section.hpp"
+#include "support/single_step.hpp"
 
 namespace pinfold::iommu {
 namespace {
@@ -176,6 +179,32 @@ TEST(Iotlb, a_fill_that_was_walked_before_an_invalidation_is_dropped)
                before);
     EXPECT_FALSE(iotlb.lookup(Iova{0x5000}));
 }
+
+#if !defined(__SANITIZE_THREAD__)
+
+// Whoever keeps what a look-up found asks for the generation before it: at every point of an
+// invalidation, what is still found there must be of a generation that is over at its end.
+TEST(Iotlb, what_is_found_during_an_invalidation_is_of_no_generation_after_it)
+{
+    Iotlb iotlb;
+    for (IovaRange const leaf : {range(0x5000, kPage), range(0x200000, 0x200000)}) {
+        fill(iotlb, leaf.start.raw(), leaf, 0x800000);
+        std::uint64_t const before = iotlb.generation();
+        std::vector<std::uint64_t> found_in;
+        test::single_step([&] { iotlb.invalidate({leaf, PageSizes{leaf.size()}, false}); },
+                          [&](std::size_t) {
+                              std::uint64_t const generation = iotlb.generation();
+                              if (iotlb.lookup(leaf.start)) found_in.push_back(generation);
+                              return test::Stepping::on;
+                          });
+        EXPECT_FALSE(iotlb.lookup(leaf.start));
+        EXPECT_THAT(found_in, testing::Contains(testing::Gt(before)))
+            << "nothing was ever found in between, which proves nothing";
+        EXPECT_THAT(found_in, testing::Each(testing::Lt(iotlb.generation())));
+    }
+}
+
+#endif
 
 // Pages that share an entry, each with a paddr and rights that follow from its iova.
 TEST(Iotlb, an_entry_is_never_torn)

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <array>
 #include <atomic>
 #include <chrono>
 #include <cstdio>
@@ -129,6 +130,13 @@ struct Logged : Unit {
         ReadSection const section;
         return endpoint->translate(Iova{iova}, size, Access::write).has_value();
     }
+    // The bytes of a range in which a device gathers what it is about to write.
+    std::uint64_t gather(std::uint64_t iova, std::uint64_t size)
+    {
+        ReadSection const section;
+        std::array<Endpoint::Segment, 8> segments{};
+        return endpoint->gather(range(iova, size), Access::write, segments).bytes;
+    }
     std::uint64_t taken(std::uint64_t iova, std::uint64_t pages)
     {
         std::vector<std::uint64_t> bits((pages + 63) / 64);
@@ -162,6 +170,45 @@ TEST(DomainWriteLog, knows_of_each_write_and_of_nothing_else)
         EXPECT_TRUE(unit.write(0x4000, 1));
         ASSERT_TRUE(unit.domain->start_write_log());
         EXPECT_EQ(unit.taken(0, 64), 0);
+    }
+}
+
+TEST(DomainWriteLog, knows_of_what_is_gathered_for_writing)
+{
+    for (auto const& options : each_model()) {
+        Logged unit{options};
+        ASSERT_TRUE(unit.map(0, 4 * k2MBytes, k2MBytes));
+        ASSERT_TRUE(unit.map(k2MBytes, 8 * k2MBytes, 4 * kPage));
+        ASSERT_TRUE(unit.domain->start_write_log());
+        for (int again = 0; again < 3; ++again) {
+            EXPECT_EQ(unit.gather(k2MBytes - 2 * kPage, 5 * kPage), 5 * kPage);
+            EXPECT_EQ(unit.taken(k2MBytes - 4 * kPage, 10), 0b111'1100);
+            EXPECT_EQ(unit.gather(kPage + 0x800, kPage), kPage);
+            EXPECT_EQ(unit.taken(0, 10), 0b110);
+        }
+    }
+}
+
+TEST(DomainDirtyBits, are_set_in_each_leaf_that_is_gathered_for_writing)
+{
+    for (auto const model : {Model::vtd, Model::amdvi, Model::smmuv3}) {
+        auto options = options_of(model);
+        options.tracks_dirty = true;
+        Logged unit{options};
+        for (std::uint64_t page = 0; page < 4; ++page)
+            ASSERT_TRUE(unit.map(page * kPage, 0x5000 + page * 3 * kPage, kPage));
+        std::vector<IovaRange> dirty;
+        auto const harvest = [&] {
+            dirty.clear();
+            (void)unit.domain->read_and_clear_dirty(range(0, 4 * kPage),
+                                                    [&](IovaRange leaf) { dirty.push_back(leaf); });
+        };
+        harvest();  // Arm's leaves are dirty when they are made
+        for (int again = 0; again < 3; ++again) {
+            EXPECT_EQ(unit.gather(kPage, 2 * kPage), 2 * kPage);
+            harvest();
+            EXPECT_EQ(dirty, (std::vector{range(kPage, kPage), range(2 * kPage, kPage)}));
+        }
     }
 }
 

@@ -67,6 +67,33 @@ TYPED_TEST(EveryDirtyFormat, a_write_is_seen_once_in_a_leaf_of_every_size)
     }
 }
 
+TYPED_TEST(EveryDirtyFormat, a_leaf_of_several_words_is_clean_in_each_of_them)
+{
+    if constexpr (TestFixture::kTracks) {
+        using F = typename TypeParam::Format;
+        for_each_size(TypeParam::shape(), [&](unsigned level, PageSize size) {
+            OneTable<TypeParam> bench{TestFixture::tracked()};
+            if (size.lg2() >= std::min(bench.shape.paddr_bits, bench.shape.width)) return;
+            ASSERT_TRUE(bench.map(0, 0, size.bytes()));
+            std::uint64_t const step = std::uint64_t{1} << slot_lg2<F>(level);
+            auto const dirty_words = [&] {
+                std::uint64_t words = 0;
+                for (std::uint64_t iova = 0; iova < size.bytes(); iova += step)
+                    words += F::dirty(bench.word(iova)) ? 1U : 0U;
+                return words;
+            };
+            IovaRange const leaf{Iova{0}, Iova{size.mask()}};
+            (void)clean(*bench.table, leaf, bench.removed);
+            EXPECT_EQ(dirty_words(), 0U) << size.lg2();
+            for (std::uint64_t const iova : {std::uint64_t{0}, size.mask()})
+                EXPECT_TRUE(bench.table->access(Iova{iova}, Access::write));
+            EXPECT_EQ(dirty_words(), size.bytes() == step ? 1U : 2U) << size.lg2();
+            EXPECT_EQ(clean(*bench.table, leaf, bench.removed), (std::vector{leaf}));
+            EXPECT_EQ(dirty_words(), 0U) << size.lg2();
+        });
+    }
+}
+
 TYPED_TEST(EveryDirtyFormat, only_what_was_written_is_dirty)
 {
     if constexpr (TestFixture::kTracks) {
