@@ -153,31 +153,6 @@ void wait_for_all()
     wait_while([&] { return any_lags(epoch) || readers::guests.load() != 0; });
 }
 
-void before_fork()
-{
-    (void)::pthread_mutex_lock(&waiting);
-    (void)::pthread_mutex_lock(&list);
-}
-
-void in_parent()
-{
-    (void)::pthread_mutex_unlock(&list);
-    (void)::pthread_mutex_unlock(&waiting);
-}
-
-// The other threads are not here, and none of their sections is.
-void in_child()
-{
-    first = nullptr;
-    known = 0;
-    if (self.known) {
-        first = &self;
-        self.next = nullptr;
-        known = 1;
-    }
-    in_parent();
-}
-
 }  // namespace
 
 namespace readers {
@@ -263,6 +238,34 @@ PollingReader::Away::~Away()
     if (self.polling) readers::enter_fenced(readers::epoch.load());
 }
 
-void survive_fork() { (void)::pthread_atfork(before_fork, in_parent, in_child); }
+void readers_before_fork()
+{
+    (void)::pthread_mutex_lock(&waiting);
+    (void)::pthread_mutex_lock(&list);
+}
+
+void readers_after_fork()
+{
+    (void)::pthread_mutex_unlock(&list);
+    (void)::pthread_mutex_unlock(&waiting);
+}
+
+// The other threads are not here, and none of their sections is.
+void readers_in_child()
+{
+    first = nullptr;
+    known = 0;
+    if (self.known) {
+        first = &self;
+        self.next = nullptr;
+        known = 1;
+    }
+    readers_after_fork();
+}
+
+void survive_fork()
+{
+    (void)::pthread_atfork(readers_before_fork, readers_after_fork, readers_in_child);
+}
 
 }  // namespace pinfold

@@ -133,8 +133,12 @@ public:
 // no ReadSection.
 void wait_for_readers();
 
-// Makes sections usable in the children of fork(2), by handlers of pthread_atfork(3). REQUIRES:
-// called once.
+// Make sections usable in the children of fork(2): what handlers of pthread_atfork(3) are to call.
+// Between the first and the others no thread makes itself known.
+void readers_before_fork();
+void readers_after_fork();
+void readers_in_child();
+// Installs such handlers. REQUIRES: called once.
 void survive_fork();
 
 }  // namespace pinfold

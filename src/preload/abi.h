@@ -83,6 +83,12 @@ struct pinfold_engine {
     /* The process is about to end. */
     void (*before_exit)(void);
 
+    /* Around fork(2), and in its child in place of after_fork(). In the child what the stub knows
+     * of the process is the child's already. */
+    void (*before_fork)(void);
+    void (*after_fork)(void);
+    void (*in_child)(void);
+
     /* One descriptor of open file `file` has been closed. */
     void (*closed)(uint32_t file);
     /* `copy` is about to share the description of `fd`: call after the kernel made it. */

@@ -178,6 +178,8 @@ private:
     void abandon_offers();
     bool others_have_files();
     bool make_successor();
+    static bool making_keeper();
+    bool stand_still();
     void settle_as_successor();
     void keep();
     bool only_on_the_way();
@@ -224,6 +226,7 @@ private:
     std::set<Offer*> offers_;  // of threads in a posix_spawn(3) or vfork(2)
     std::optional<Successor> successor_;
     std::optional<Standstill> still_;
+    bool busy_at_the_end_ = false;
     std::mutex let_go_mutex_;
     std::condition_variable let_go_;  // a file has been, where that matters: in a keeper
     std::atomic<std::uint64_t> next_publish_{0};

@@ -211,10 +211,13 @@ Owner::Holds Engine::own_files(bool of_bars) const
 }
 
 // Connections for the child first, while everything still works; then nothing of the engine is
-// under way. A successor's fork is in a Standstill, and has what it needs.
+// under way. A successor's fork is in a Standstill, and has what it needs; without one it comes to
+// nothing.
 void Engine::before_fork()
 {
-    if (!Standstill::mine()) {
+    if (making_keeper()) {
+        if (!stand_still()) return;
+    } else {
         succession_mutex_.lock();
         for_child_.reset();
         links_for_child_.clear();
@@ -254,8 +257,8 @@ void Engine::resume_all()
 
 void Engine::after_fork()
 {
-    resume_all();
-    if (Standstill::mine()) return;
+    if (!making_keeper() || still_) resume_all();
+    if (making_keeper()) return;
     for_child_.reset();
     links_for_child_.clear();
     succession_mutex_.unlock();
@@ -265,8 +268,8 @@ void Engine::after_fork()
 // been in any part of it. What stands for the process itself begins anew.
 void Engine::become_child()
 {
-    resume_all();
-    if (Standstill::mine()) return;  // a successor, which looks after itself
+    if (!making_keeper() || still_) resume_all();
+    if (making_keeper()) return;  // a successor, which looks after itself
     abandon_offers();
     succession_mutex_.unlock();
     sharing_.pause();

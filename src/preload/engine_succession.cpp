@@ -19,6 +19,8 @@ namespace {
 
 // Of the posix_spawn(3) or vfork(2) that the thread is in; a vfork's child has it too.
 [[gnu::tls_model("initial-exec")]] constinit thread_local Offer* spawning = nullptr;
+// The thread makes a keeper, also by the fork(2) of the process that does so in its place.
+[[gnu::tls_model("initial-exec")]] constinit thread_local bool making = false;
 
 std::optional<int> socket_option(int fd, int option)
 {
@@ -193,29 +195,41 @@ void Engine::before_exit()
 
 // ---- the keeper ----
 
+bool Engine::making_keeper() { return making; }
+
 // False: whoever holds the files will get EIO, and the log says why.
 bool Engine::make_successor()
 {
-    // What is under way ends; a guest that is asked for something may be stopped.
-    constexpr std::chrono::seconds kPatience{5};
-    auto still = Standstill::reach(kPatience);
-    if (still) {
-        still_.emplace(std::move(*still));
-        auto made = Successor::make([this] { settle_as_successor(); }, [this] { keep(); });
-        if (made) {
-            successor_.emplace(std::move(*made));
-            return true;
-        }
-        still_.reset();
+    making = true;
+    busy_at_the_end_ = false;
+    auto made = Successor::make([this] { settle_as_successor(); }, [this] { keep(); });
+    making = false;
+    if (made) {
+        successor_.emplace(std::move(*made));
+        return true;
     }
     log_line(fmt::format("process {}: {}; others that hold its VFIO files will get EIO", ::getpid(),
-                         still ? "no process can be made that keeps the machine"
-                               : "a VFIO call did not end before the program did"));
+                         busy_at_the_end_ ? "a VFIO call did not end before the program did"
+                                          : "no process can be made that keeps the machine"));
+    still_.reset();
     return false;
+}
+
+// Amid the fork(2), behind the program's own handlers, which may wait for threads that are busy.
+// What is under way ends; a guest that is asked for something may be stopped.
+bool Engine::stand_still()
+{
+    constexpr std::chrono::seconds kPatience{5};
+    auto still = Standstill::reach(kPatience);
+    if (still) still_.emplace(std::move(*still));
+    busy_at_the_end_ = !still;
+    return !busy_at_the_end_;
 }
 
 void Engine::settle_as_successor()
 {
+    if (!still_) ::_exit(0);  // not whole
+    making = false;
     for_child_.reset();
     offered_.reset();
     abandon_offers();

@@ -1,6 +1,4 @@
 // The engine's one export, and the C functions that stand behind the stub's.
-#include <pthread.h>
-
 #include <cstdlib>
 #include <mutex>
 #include <new>
@@ -137,6 +135,21 @@ constexpr pinfold_engine kFunctions{
     .borrowed_exec_failed = [] { outside([] { engine().borrowed_exec_failed(); }); },
     .take_held = [](char const* held) { guarded([held] { return engine().take_held(held), 0L; }); },
     .before_exit = [] { outside([] { engine().before_exit(); }); },
+    .before_fork =
+        [] {
+            outside([] { engine().before_fork(); });
+            pinfold::readers_before_fork();
+        },
+    .after_fork =
+        [] {
+            pinfold::readers_after_fork();
+            outside([] { engine().after_fork(); });
+        },
+    .in_child =
+        [] {
+            pinfold::readers_in_child();
+            outside([] { engine().become_child(); });
+        },
     .closed =
         [](uint32_t file) {
             entered([=] { engine().closed(static_cast<pinfold::uapi::FileId>(file)); });
@@ -206,10 +219,6 @@ extern "C" [[gnu::visibility("default")]] pinfold_engine const* pinfold_engine_s
             return nullptr;
         }
         current.store(made->release(), std::memory_order_release);
-        pinfold::survive_fork();
-        (void)::pthread_atfork([] { outside([] { engine().before_fork(); }); },
-                               [] { outside([] { engine().after_fork(); }); },
-                               [] { outside([] { engine().become_child(); }); });
         (void)std::atexit([] { engine().publish(); });
         Signals::start(on_fault);
         return &kFunctions;

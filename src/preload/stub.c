@@ -118,6 +118,9 @@ static void resolve(void)
 }
 
 static void take_held(void);
+static void before_fork(void);
+static void after_fork(void);
+static void in_child(void);
 
 __attribute__((constructor)) static void begin(void)
 {
@@ -135,6 +138,7 @@ __attribute__((constructor)) static void begin(void)
     state_directory = strdup(state); /* the program may change its environment */
     engine_path = strdup(engine_path);
     pinfold_sysfs_begin(state_directory);
+    (void)pthread_atfork(before_fork, after_fork, in_child);
     take_held();
 }
 
@@ -149,7 +153,30 @@ __attribute__((constructor)) static void begin(void)
 static pthread_mutex_t load_mutex = PTHREAD_MUTEX_INITIALIZER;
 static pid_t owner_pid; /* the process whose descriptors the table speaks of */
 
-static void in_child(void) { owner_pid = getpid(); }
+/* Whose handlers have run before the fork(2) that the thread is in. */
+static
+    __attribute__((tls_model("initial-exec"))) _Thread_local struct pinfold_engine const* forking;
+
+/* Registered before the program can register handlers of its own, and so run after them: what they
+ * wait for may be a thread that waits for the engine. */
+static void before_fork(void)
+{
+    forking = __atomic_load_n(&engine, __ATOMIC_ACQUIRE);
+    if (forking != NULL) forking->before_fork();
+}
+
+static void after_fork(void)
+{
+    if (forking != NULL) forking->after_fork();
+    forking = NULL;
+}
+
+static void in_child(void)
+{
+    owner_pid = getpid();
+    if (forking != NULL) forking->in_child();
+    forking = NULL;
+}
 
 static void end(void);
 
@@ -176,8 +203,7 @@ static struct pinfold_engine const* load(void)
     int const saved = errno;
     pthread_mutex_lock(&load_mutex);
     if (engine == NULL) {
-        in_child();
-        (void)pthread_atfork(NULL, NULL, in_child);
+        owner_pid = getpid();
         (void)at_quick_exit(end);
         void* const library = open_library(engine_path);
         pinfold_start_function* start = NULL;

@@ -129,8 +129,10 @@ Result<Successor> Successor::make(FunctionRef<void()> settle, FunctionRef<void()
     Birth birth{ends, settle, live};
     {
         AllSignalsBlocked const blocked;
-        // No signal at its end, so that no handler hears of it.
-        pid_t const mother = ::clone(between, stack.top(), CLONE_VM | CLONE_VFORK, &birth);
+        // No signal at its end, so that no handler hears of it. Its descriptors are ours: other
+        // threads open and close them until its fork.
+        pid_t const mother =
+            ::clone(between, stack.top(), CLONE_VM | CLONE_VFORK | CLONE_FILES, &birth);
         if (mother < 0) return fail(Errno::again);
         while (::waitpid(mother, nullptr, static_cast<int>(__WCLONE)) < 0 && errno == EINTR) {
         }

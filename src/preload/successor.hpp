@@ -17,7 +17,8 @@ class Successor {
 public:
     // In the child: `settle`, at once, closes the program's descriptors; `live` runs once it
     // begins, and when it returns the child ends. EAGAIN, ENOMEM, EMFILE. The handlers of
-    // pthread_atfork(3) run. REQUIRES: a Standstill.
+    // pthread_atfork(3) run. REQUIRES: a Standstill, which they may reach; or `settle` ends the
+    // child.
     static Result<Successor> make(FunctionRef<void()> settle, FunctionRef<void()> live);
 
     void begin();

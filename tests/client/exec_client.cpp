@@ -734,6 +734,48 @@ void a_handler_that_interrupts_fork_may_end_the_process()
     CHECK(group_becomes_free());
 }
 
+std::atomic<bool> handlers_lock{false};
+pthread_mutex_t programs_own = PTHREAD_MUTEX_INITIALIZER;
+
+void lock_for_fork()
+{
+    if (handlers_lock) (void)::pthread_mutex_lock(&programs_own);
+}
+void unlock_after_fork()
+{
+    if (handlers_lock) (void)::pthread_mutex_unlock(&programs_own);
+}
+
+// A handler of the program's waits for a thread that is amid a VFIO call: at every fork, and there
+// is one before an exec too.
+void handlers_of_fork_may_wait_for_what_threads_do()
+{
+    (void)::pthread_atfork(lock_for_fork, unlock_after_fork, unlock_after_fork);
+    IN_CHILD({
+        (void)::alarm(20);
+        Edu edu;
+        keep_over_exec(edu);
+        edu.registers[1] = 0x21;
+        handlers_lock = true;
+        std::thread{[&] {
+            for (;;) {
+                (void)::pthread_mutex_lock(&programs_own);
+                for (int i = 0; i < 50; ++i) (void)edu.bar_offset();
+                (void)::close(::ioctl(edu.group, VFIO_GROUP_GET_DEVICE_FD, kBdf));
+                (void)::pthread_mutex_unlock(&programs_own);
+            }
+        }}.detach();
+        (void)::usleep(10000);
+        for (int i = 0; i < 10; ++i) {
+            pid_t const child = ::fork();
+            if (child == 0) ::_exit(0);
+            CHECK(ended(child) == 0);
+        }
+        Command{"uses", edu, {"77"}}.execute();
+    });
+    CHECK(group_becomes_free());
+}
+
 // They are no cancellation points.
 void calls_are_not_cancelled()
 {
@@ -811,6 +853,7 @@ int main(int count, char** arguments)
     handlers_at_exit_have_them();
     an_offer_of_another_thread_ends_with_its_program();
     calls_are_not_cancelled();
+    handlers_of_fork_may_wait_for_what_threads_do();
     a_handler_that_interrupts_fork_may_end_the_process();
     return finish();
 }
