@@ -99,8 +99,9 @@ static void lead_home(char* name)
     if (in_tree(name, length)) memmove(name, name + root_length, length - root_length + 1);
 }
 
-/* Replaces the directory `at` (tidy, of `room` bytes) by the one that it is in, links resolved. */
-static void go_up(char* at)
+/* Replaces the directory `at` (tidy, in `room` bytes) by the one that it is in, links resolved.
+ * False: that does not fit. Two paths of stack, which others must not pay for. */
+__attribute__((noinline)) static bool go_up(char* at, size_t room)
 {
     char led[PATH_MAX];
     char real[PATH_MAX];
@@ -114,36 +115,45 @@ static void go_up(char* at)
     }
     if (*at != '\0' && next(where, real) != NULL) {
         lead_home(real);
+        errno = saved;
+        if (strlen(real) >= room) return false;
         strcpy(at, real);
     }
     errno = saved;
     char* const slash = strrchr(at, '/');
     if (slash != NULL) *slash = '\0';
+    return true;
 }
 
-/* An absolute path without doubled slashes, "." and "..", in `out` of PATH_MAX bytes; "" is "/".
- * False: it does not fit. */
-static bool tidy(char const* path, char* out)
+/* An absolute path without doubled slashes, "." and "..", in `out` of `room` bytes; "" is "/". A
+ * slash at the end stays: it is the directory that a link leads to. False: it does not fit. */
+static bool tidy(char const* path, char* out, size_t room)
 {
     size_t length = 0;
+    bool directory = false;
+    if (room == 0) return false;
     out[0] = '\0';
     while (*path != '\0') {
         size_t const slashes = strspn(path, "/");
         size_t const size = strcspn(path + slashes, "/");
         char const* const step = path + slashes;
         path = step + size;
-        if (size == 0 || (size == 1 && step[0] == '.')) continue;
+        directory = size == 0 || (size == 1 && step[0] == '.');
+        if (directory) continue;
         if (size == 2 && step[0] == '.' && step[1] == '.') {
-            go_up(out);
+            if (!go_up(out, room)) return false;
             length = strlen(out);
             continue;
         }
-        if (length + size + 2 > PATH_MAX) return false;
+        if (length + size + 2 > room) return false;
         out[length++] = '/';
         memcpy(out + length, step, size);
         length += size;
         out[length] = '\0';
     }
+    if (!directory || length == 0) return true;
+    if (length + 2 > room) return false;
+    strcpy(out + length, "/");
     return true;
 }
 
@@ -210,39 +220,42 @@ static bool make_absolute(int directory, char const* path, char* out, bool* insi
     return true;
 }
 
-/* Of a path that may concern us: itself, or an absolute path in `buffer` of PATH_MAX bytes. */
-__attribute__((noinline)) static char const* find(int directory, char const* path, char* buffer)
+/* Of the absolute `start`, which is `path` spelt out: `path`, or an absolute path in `buffer` of
+ * PATH_MAX bytes. `inside`: it began in the tree. */
+static char const* find(char const* start, char const* path, bool inside, char* buffer)
 {
-    char whole[PATH_MAX * 2];
-    char tidied[PATH_MAX];
-    bool inside = false;
-    char const* start = path;
-    if (path[0] != '/') {
-        if (!make_absolute(directory, path, whole, &inside)) return path;
-        start = whole;
-    }
-    if (!tidy(start, tidied)) return path;
-    size_t const length = strlen(tidied);
-    if (owned(tidied) && root_length + length < PATH_MAX) {
+    char* const tidied = buffer + root_length;
+    if (!tidy(start, tidied, PATH_MAX - root_length)) return path;
+    if (owned(tidied)) {
         memcpy(buffer, root, root_length);
-        strcpy(buffer + root_length, tidied);
         return buffer;
     }
     /* Out of the tree, into what is the host's. */
     if (!inside) return path;
-    strcpy(buffer, length != 0 ? tidied : "/");
+    if (tidied[0] == '\0') return strcpy(buffer, "/");
+    memmove(buffer, tidied, strlen(tidied) + 1);
     return buffer;
 }
 
-/* Where `path` leads: itself, or an absolute path in `buffer` of PATH_MAX bytes. Most paths go by
- * without more of the stack. */
+/* The same of a relative path, with two paths of stack more. */
+__attribute__((noinline)) static char const* find_from(int directory, char const* path,
+                                                       char* buffer)
+{
+    char whole[PATH_MAX * 2];
+    bool inside = false;
+    if (!make_absolute(directory, path, whole, &inside)) return path;
+    return find(whole, path, inside, buffer);
+}
+
+/* Where `path` leads: itself, or an absolute path in `buffer` of PATH_MAX bytes. Only relative
+ * paths and those with ".." take more of the stack: threads may have no more than 16 KiB. */
 static char const* lead(int directory, char const* path, char* buffer)
 {
     if (__builtin_expect(path == NULL || path[0] == '\0' || root_length == 0, 0)) return path;
-    if (path[0] != '/') return may_lead(path) ? find(directory, path, buffer) : path;
+    if (path[0] != '/') return may_lead(path) ? find_from(directory, path, buffer) : path;
     char const* start = path;
     while (start[1] == '/') ++start;
-    return dev_or_sys(start) || goes_there(start) ? find(directory, path, buffer) : path;
+    return dev_or_sys(start) || goes_there(start) ? find(start, path, false, buffer) : path;
 }
 
 #define LEAD_AT(directory, path) \
@@ -254,8 +267,10 @@ static char const* lead(int directory, char const* path, char* buffer)
  */
 static char const* to_look_at(char const* path, char const* led)
 {
-    bool const list = led != path && strcmp(led + root_length, kModules) == 0;
-    return list ? kModules : led;
+    if (led == path || !in_tree(led, strlen(led)) || !at_or_below(led + root_length, kModules))
+        return led;
+    char const* const below = led + root_length + sizeof kModules - 1;
+    return below[0] == '\0' || below[1] == '\0' ? kModules : led;
 }
 
 #define LEAD_TO_LOOK_AT(directory, path) \
@@ -478,11 +493,51 @@ int statfs64(char const* path, struct statfs64* out)
 
 int statfs(char const* path, struct statfs* out) { return statfs64(path, (struct statfs64*)out); }
 
+/* ---- change into ---- */
+
+/* Where the tree has the directory of `fd`, in `buffer` of PATH_MAX bytes. False: it is none that
+ * the tree stands for. */
+static bool mirror_of(int fd, char* buffer)
+{
+    if (fd < 0 || root_length == 0) return false;
+    int const saved = errno;
+    bool const known = beginning(fd, buffer);
+    errno = saved;
+    size_t const size = known ? strlen(buffer) + 1 : 0;
+    if (!known || !owned(buffer) || root_length + size > PATH_MAX) return false;
+    memmove(buffer + root_length, buffer, size);
+    memcpy(buffer, root, root_length);
+    return true;
+}
+
+/* lead(), of a directory to change into: from there even names that nobody looks at are of the
+ * directory, so that it must not be the host's where a link of the host's leads to it either. */
+static char const* lead_into(char const* path, char* buffer)
+{
+    char const* const led = lead(AT_FDCWD, path, buffer);
+    if (led != path || path == NULL || root_length == 0) return led;
+    NEXT_AS(syscall, kernel);
+    int const saved = errno;
+    int const fd = (int)kernel(SYS_openat, AT_FDCWD, path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    bool const mirrored = mirror_of(fd, buffer);
+    if (fd >= 0) (void)kernel(SYS_close, fd);
+    errno = saved;
+    return mirrored ? buffer : path;
+}
+
 int chdir(char const* path)
 {
+    char buffer[PATH_MAX];
     NEXT(chdir);
-    LEAD(path);
-    return next(led);
+    return next(lead_into(path, buffer));
+}
+
+int fchdir(int directory)
+{
+    char mirror[PATH_MAX];
+    NEXT(fchdir);
+    NEXT_AS(chdir, into);
+    return mirror_of(directory, mirror) ? into(mirror) : next(directory);
 }
 
 /* ---- names that come back ---- */
@@ -557,17 +612,13 @@ char* getcwd(char* out, size_t size)
     size_t const whole = strlen(here);
     lead_home(here);
     size_t const length = strlen(here);
-    if (length == whole) return next(out, size);
-    if (out == NULL) {
-        out = malloc(size > length ? size : length + 1);
-        if (out == NULL) return NULL;
-        if (size == 0) size = length + 1;
-    }
-    if (length >= size) {
+    if (length == whole || (out != NULL && size == 0)) return next(out, size);
+    if (size != 0 && length >= size) {
         errno = ERANGE;
         return NULL;
     }
-    return strcpy(out, here);
+    if (out == NULL) out = malloc(size != 0 ? size : length + 1);
+    return out == NULL ? NULL : strcpy(out, here);
 }
 
 char* __getcwd_chk(char* out, size_t size, size_t room);
@@ -645,8 +696,13 @@ long pinfold_paths_syscall(long number, long a, long b, long c, long d, long e, 
     if (__builtin_expect(next == NULL, 0)) *(void**)&next = dlsym(RTLD_NEXT, "syscall");
     switch (number) {
         case SYS_open:
-        case SYS_creat:
-        case SYS_chdir: a = (long)lead(AT_FDCWD, (char const*)a, led); break;
+        case SYS_creat: a = (long)lead(AT_FDCWD, (char const*)a, led); break;
+        case SYS_chdir: a = (long)lead_into((char const*)a, led); break;
+        case SYS_fchdir:
+            if (!mirror_of((int)a, led)) break;
+            number = SYS_chdir;
+            a = (long)led;
+            break;
         case SYS_openat:
         case SYS_openat2: b = (long)lead((int)a, (char const*)b, led); break;
         default: break;
