@@ -9,6 +9,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <csignal>
 #include <cstdlib>
@@ -27,6 +28,9 @@ namespace fs = std::filesystem;
 using machine::RunState;
 using Mode = RunState::Mode;
 using Started = std::expected<void, LaunchFailure>;
+
+// Stands in the tree too where there is no namespace (add_hosts_modules).
+constexpr char kModules[] = "/sys/module";
 
 std::unexpected<LaunchFailure> failed(std::string sentence, bool refused = false)
 {
@@ -102,6 +106,26 @@ LaunchFailure as_failure(NamespaceRefused const& refused)
             true};
 }
 
+bool at_or_below(fs::path const& path, fs::path const& directory)
+{
+    return std::ranges::mismatch(directory, path).in1 == directory.end();
+}
+
+// A working directory that the tree stands for would lead on into the computer's own.
+Started leave_hosts_directory(fs::path const& state)
+{
+    std::error_code error;
+    auto const here = fs::current_path(error);
+    if (error) return {};
+    auto const covered = tree_directories();
+    auto const covers = [&](fs::path const& directory) { return at_or_below(here, directory); };
+    if (here != kModules && std::ranges::none_of(covered, covers)) return {};
+    if (::chdir(machine::mirrored(state, here).c_str()) != 0)
+        return failed(fmt::format("{}: the run has no such working directory: {}", here.string(),
+                                  std::strerror(errno)));
+    return {};
+}
+
 // The tree, where the client will find it.
 Started lay_out(Launch const& what, Mode mode, std::vector<RunState::Node>& nodes)
 {
@@ -112,6 +136,7 @@ Started lay_out(Launch const& what, Mode mode, std::vector<RunState::Node>& node
         return failed(written.error());
     if (mode == Mode::paths) {
         if (auto const added = add_hosts_modules(what.state); !added) return failed(added.error());
+        if (auto const left = leave_hosts_directory(what.state); !left) return left;
         return identify_placeholders(what.state, nodes);
     }
     auto const placed = put_tree_in_place(what.state, tree_directories(), nodes);

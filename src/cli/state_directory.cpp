@@ -24,13 +24,22 @@ namespace fs = std::filesystem;
 // The stub keeps paths of this directory in a buffer of fixed size.
 constexpr std::size_t kLongestBase = 256;
 
+// Without links: the kernel's names of descriptors begin with it.
+std::string canonical(char const* directory)
+{
+    std::error_code error;
+    auto const real = fs::canonical(directory, error);
+    return error ? std::string{directory} : real.string();
+}
+
 // Where directories for runs may be made, the best first.
 std::vector<std::string> bases()
 {
     std::vector<std::string> all;
     auto const add = [&](char const* base) {
-        if (base != nullptr && base[0] == '/' && std::string_view{base}.size() <= kLongestBase)
-            all.emplace_back(base);
+        if (base == nullptr || base[0] != '/') return;
+        auto real = canonical(base);
+        if (real.size() <= kLongestBase) all.push_back(std::move(real));
     };
     // root's own is closed to those whom root's programs become.
     if (::geteuid() != 0) add(std::getenv("XDG_RUNTIME_DIR"));
