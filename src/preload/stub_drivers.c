@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -134,9 +135,11 @@ static long let_go(struct pinfold_driver const* driver, char const* bdf)
     return unlink(path) == 0 ? 0 : -errno;
 }
 
+/* Both or none. */
 static long make_links(struct pinfold_driver const* driver, char const* bdf)
 {
     char path[kPath];
+    char back[kPath];
     char target[kPath];
     if (!device_path(path, bdf, "")) return -ENAMETOOLONG;
     ssize_t const length = readlink(path, target, sizeof target - 1); /* ../../../devices/... */
@@ -144,19 +147,23 @@ static long make_links(struct pinfold_driver const* driver, char const* bdf)
     target[length] = '\0';
     char link[kPath + 4];
     (void)snprintf(link, sizeof link, "../%s", target); /* the driver's directory is one deeper */
-    if (!device_path(path, bdf, "driver")) return -ENAMETOOLONG;
+    if (!device_path(path, bdf, "driver") || !tree_path(back, kDrivers, driver->name, bdf))
+        return -ENAMETOOLONG;
     char to_driver[128];
     (void)snprintf(to_driver, sizeof to_driver, "../../../../bus/pci/drivers/%s", driver->name);
     if (symlink(to_driver, path) != 0) return errno == EEXIST ? -EBUSY : -errno;
-    if (!tree_path(path, kDrivers, driver->name, bdf)) return -ENAMETOOLONG;
-    if (symlink(link, path) != 0 && errno != EEXIST) return -errno;
+    if (symlink(link, back) != 0 && errno != EEXIST) {
+        long const failed = -errno;
+        (void)unlink(path);
+        return failed;
+    }
     tell_driver(bdf, driver->name);
     return 0;
 }
 
 /* A driver that uses DMA as the kernel sets it up cannot have a device whose group is in a
  * container (iommu_device_use_default_domain). The lock is that of the container, which looks for
- * such drivers once it has it. */
+ * such drivers once it has it; drivers share it with one another. */
 static long attach(struct pinfold_driver const* driver, char const* bdf)
 {
     char path[kPath];
@@ -167,13 +174,11 @@ static long attach(struct pinfold_driver const* driver, char const* bdf)
         return -ENODEV;
     int const fd = openat(AT_FDCWD, path, O_RDWR | O_CLOEXEC);
     if (fd < 0) return -errno;
-    struct flock whole = {.l_type = F_WRLCK};
+    struct flock whole = {.l_type = F_RDLCK};
     long const result = fcntl(fd, F_OFD_SETLK, &whole) == 0 ? make_links(driver, bdf) : -EBUSY;
     (void)pinfold_plain_close(fd);
     return result;
 }
-
-/* ---- which driver takes a device ---- */
 
 static unsigned number_in(char const* bdf, char const* file)
 {
@@ -183,16 +188,75 @@ static unsigned number_in(char const* bdf, char const* file)
     return (unsigned)strtoul(text, NULL, 16);
 }
 
-/* What new_id adds: lines "DRIVER VVVV DDDD". */
+/* ---- the ids that new_id adds: lines "DRIVER VVVV DDDD", less than kMostText in all ---- */
+
+enum { kLine = 64 };
+
+static size_t id_line(char* line, struct pinfold_driver const* driver, unsigned vendor,
+                      unsigned device)
+{
+    return (size_t)snprintf(line, kLine, "%s %04x %04x\n", driver->name, vendor, device);
+}
+
 static bool added_id(struct pinfold_driver const* driver, unsigned vendor, unsigned device)
 {
     char path[kPath];
     char text[kMostText];
-    char line[64];
-    (void)snprintf(line, sizeof line, "%s %04x %04x\n", driver->name, vendor, device);
+    char line[kLine];
+    (void)id_line(line, driver, vendor, device);
     return state_path(path, PINFOLD_FILE_IDS, "") && read_file(path, text, sizeof text) != 0 &&
            strstr(text, line) != NULL;
 }
+
+/* To change them, alone among the run's processes; a negative errno. */
+static int open_ids(void)
+{
+    char path[kPath];
+    if (!state_path(path, PINFOLD_FILE_IDS, "")) return -ENAMETOOLONG;
+    int const fd = openat(AT_FDCWD, path, O_RDWR | O_APPEND | O_CREAT | O_CLOEXEC, 0600);
+    if (fd < 0) return -errno;
+    if (flock(fd, LOCK_EX) == 0) return fd;
+    int const failed = -errno;
+    (void)pinfold_plain_close(fd);
+    return failed;
+}
+
+/* A child that was forked meanwhile has the descriptor as well, and must not keep the lock. */
+static void close_ids(int fd)
+{
+    (void)flock(fd, LOCK_UN);
+    (void)pinfold_plain_close(fd);
+}
+
+static long add_line(int ids, struct pinfold_driver const* driver, unsigned vendor, unsigned device)
+{
+    char line[kLine];
+    struct stat status;
+    size_t const length = id_line(line, driver, vendor, device);
+    if (fstat(ids, &status) != 0) return -errno;
+    if ((size_t)status.st_size + length >= kMostText) return -ENOSPC;
+    if (pinfold_plain_write(ids, line, length) == (ssize_t)length) return 0;
+    (void)!ftruncate(ids, status.st_size);
+    return -EIO;
+}
+
+static long drop_line(int ids, struct pinfold_driver const* driver, unsigned vendor,
+                      unsigned device)
+{
+    char all[kMostText];
+    char line[kLine];
+    size_t const length = id_line(line, driver, vendor, device);
+    ssize_t const size = pinfold_plain_read(ids, all, sizeof all - 1);
+    all[size > 0 ? size : 0] = '\0';
+    char* const at = strstr(all, line);
+    if (at == NULL) return -ENODEV;
+    memmove(at, at + length, strlen(at + length) + 1);
+    if (ftruncate(ids, 0) != 0) return -errno;
+    size_t const rest = strlen(all);
+    return pinfold_plain_write(ids, all, rest) == (ssize_t)rest ? 0 : -EIO;
+}
+
+/* ---- which of the drivers takes it ---- */
 
 /* driver_override beats the ids; "(null)" is none. */
 static bool takes(struct pinfold_driver const* driver, char const* bdf)
@@ -258,20 +322,15 @@ long pinfold_new_id(char const* name, char const* text)
     struct pinfold_driver const* const driver = driver_named(name);
     unsigned vendor = 0;
     unsigned device = 0;
-    char path[kPath];
-    char line[64];
     if (driver == NULL || sscanf(text, "%x %x", &vendor, &device) != 2) return -EINVAL;
-    if (added_id(driver, vendor, device) || pinfold_driver_knows(driver, vendor, device, 0))
-        return -EEXIST;
-    if (!state_path(path, PINFOLD_FILE_IDS, "")) return -ENAMETOOLONG;
-    int const fd = openat(AT_FDCWD, path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0600);
-    if (fd < 0) return -errno;
-    int const length = snprintf(line, sizeof line, "%s %04x %04x\n", driver->name, vendor, device);
-    bool const good = pinfold_plain_write(fd, line, (size_t)length) == length;
-    (void)pinfold_plain_close(fd);
-    if (!good) return -EIO;
-    offer_all_to(driver);
-    return 0;
+    if (pinfold_driver_knows(driver, vendor, device, 0)) return -EEXIST;
+    int const fd = open_ids();
+    if (fd < 0) return fd;
+    long const result =
+        added_id(driver, vendor, device) ? -EEXIST : add_line(fd, driver, vendor, device);
+    close_ids(fd);
+    if (result == 0) offer_all_to(driver);
+    return result;
 }
 
 long pinfold_remove_id(char const* name, char const* text)
@@ -279,17 +338,13 @@ long pinfold_remove_id(char const* name, char const* text)
     struct pinfold_driver const* const driver = driver_named(name);
     unsigned vendor = 0;
     unsigned device = 0;
-    char path[kPath];
-    char all[kMostText];
-    char line[64];
     if (driver == NULL || sscanf(text, "%x %x", &vendor, &device) != 2) return -EINVAL;
-    if (!added_id(driver, vendor, device) || !state_path(path, PINFOLD_FILE_IDS, ""))
-        return -ENODEV;
-    (void)snprintf(line, sizeof line, "%s %04x %04x\n", driver->name, vendor, device);
-    (void)read_file(path, all, sizeof all);
-    char* const at = strstr(all, line);
-    memmove(at, at + strlen(line), strlen(at + strlen(line)) + 1);
-    return write_file(path, all);
+    if (!added_id(driver, vendor, device)) return -ENODEV;
+    int const fd = open_ids();
+    if (fd < 0) return fd;
+    long const result = drop_line(fd, driver, vendor, device);
+    close_ids(fd);
+    return result;
 }
 
 long pinfold_override(char const* bdf, char const* text)

@@ -4,7 +4,7 @@
  *
  * A write(2) acts at once and fails as it would on Linux. What the C library writes for a stream
  * (a shell's echo) is seen when its descriptor is closed or replaced, and fails silently.
- * Nothing is kept but which files are such; several threads may use different ones. */
+ * Nothing is kept but which files are such. Several threads may open and use them at once. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdbool.h>
@@ -27,14 +27,17 @@ static struct {
                     {"drivers_probe", kProbe}, {"driver_override", kOverride},
                     {"remove", kRemove}};
 
-enum { kMostFiles = 64, kMostText = 4096, kPath = 1024 };
+enum { kMostFiles = 256, kMostText = 4096, kPath = 1024 };
+/* Free ones are last. No lock: a handler of a signal, or a child that was forked meanwhile, would
+ * wait for it for ever. */
+enum use { kFree, kBeingWritten, kKnown };
 static struct control {
+    enum use use; /* atomic; the rest is constant while kKnown, but for the last one */
     dev_t device;
     ino_t inode;
     enum kind kind;
-    char owner[32]; /* the directory that it is in: a driver, or a device */
-} files[kMostFiles];
-static int count; /* of files that this process has opened for writing */
+    char owner[32];  /* the directory that it is in: a driver, or a device */
+} files[kMostFiles]; /* that this process has opened for writing */
 
 static char const* state;
 
@@ -110,39 +113,64 @@ static void copy_owner(char* owner, size_t room, char const* path)
     (void)snprintf(owner, room, "%.*s", (int)(end - start), start);
 }
 
+static struct control const* known_as(struct stat const* status)
+{
+    for (int i = 0; i < kMostFiles; ++i) {
+        enum use const use = __atomic_load_n(&files[i].use, __ATOMIC_ACQUIRE);
+        if (use == kFree) break;
+        if (use == kKnown && files[i].inode == status->st_ino && files[i].device == status->st_dev)
+            return &files[i];
+    }
+    return NULL;
+}
+
+static bool take(struct control* file, enum use from)
+{
+    return __atomic_compare_exchange_n(&file->use, &from, kBeingWritten, false, __ATOMIC_ACQUIRE,
+                                       __ATOMIC_RELAXED);
+}
+
+/* Where there is no room for one more the last is forgotten. NULL: somebody is about to. */
+static struct control* free_one(void)
+{
+    for (int i = 0; i < kMostFiles; ++i)
+        if (take(&files[i], kFree)) return &files[i];
+    struct control* const last = &files[kMostFiles - 1];
+    return take(last, kKnown) ? last : NULL;
+}
+
+static void remember(struct stat const* status, enum kind kind, char const* place)
+{
+    if (known_as(status) != NULL) return;
+    struct control* const file = free_one();
+    if (file == NULL) return;
+    file->device = status->st_dev;
+    file->inode = status->st_ino;
+    file->kind = kind;
+    copy_owner(file->owner, sizeof file->owner, place);
+    __atomic_store_n(&file->use, kKnown, __ATOMIC_RELEASE);
+}
+
 void pinfold_sysfs_opened(char const* path, int flags, int fd)
 {
     struct stat status;
-    struct control file = {0};
+    enum kind kind;
     char place[kPath];
     if (fd < 0 || state == NULL || (flags & O_ACCMODE) == O_RDONLY) return;
-    if (!kind_of(last_part(path), &file.kind)) return;
+    if (!kind_of(last_part(path), &kind)) return;
     int const saved = errno;
-    if (place_of(fd, place) && kind_of(last_part(place), &file.kind) && fstat(fd, &status) == 0) {
-        file.device = status.st_dev;
-        file.inode = status.st_ino;
-        copy_owner(file.owner, sizeof file.owner, place);
-        int known = 0;
-        while (known < count &&
-               (files[known].inode != file.inode || files[known].device != file.device))
-            ++known;
-        int const index = known < kMostFiles ? known : kMostFiles - 1;
-        files[index] = file;
-        if (index == count) count = index + 1;
-    }
+    if (place_of(fd, place) && kind_of(last_part(place), &kind) && fstat(fd, &status) == 0)
+        remember(&status, kind, place);
     errno = saved;
 }
+
+bool pinfold_sysfs_any(void) { return __atomic_load_n(&files[0].use, __ATOMIC_RELAXED) != kFree; }
 
 static struct control const* control_of(int fd)
 {
     struct stat status;
-    if (count == 0 || fstat(fd, &status) != 0) return NULL;
-    for (int i = 0; i < count; ++i)
-        if (files[i].inode == status.st_ino && files[i].device == status.st_dev) return &files[i];
-    return NULL;
+    return pinfold_sysfs_any() && fstat(fd, &status) == 0 ? known_as(&status) : NULL;
 }
-
-bool pinfold_sysfs_any(void) { return count != 0; }
 
 bool pinfold_sysfs_write(int fd, void const* data, size_t size, long* result)
 {
