@@ -91,6 +91,14 @@ TEST(SmmuInvalidation, names_ranges_or_single_pages)
               (List{{{low, 0x7001}}, {{low, 0x8001}}}));
     EXPECT_EQ(all({range(0, 512 * kPage), kPages, false}, {.by_range = false}),
               (List{{{0x0005'0000'0000'0011, 0}}}));
+    // The hint of a granule is TG, bits 11:10; the stride of single pages is the granule.
+    EXPECT_EQ(all({range(0x1'c000, 0x4000), PageSizes{k16K.bytes()}, false}, {.granule = k16K}),
+              (List{{{low, 0x1'cb01}}}));
+    EXPECT_EQ(all({range(0x7'0000, 0x2'0000), PageSizes{k64K.bytes()}, false}, {.granule = k64K}),
+              (List{{{low | 1 << 20, 0x7'0f01}}}));
+    EXPECT_EQ(all({range(0x7'0000, 0x2'0000), PageSizes{k64K.bytes()}, false},
+                  {.granule = k64K, .by_range = false}),
+              (List{{{low, 0x7'0001}}, {{low, 0x8'0001}}}));
     EXPECT_EQ(commands([](Issue issue) { smmu::wait(issue); }), (List{{{0x46, 0}}}));
 }
 
@@ -142,13 +150,86 @@ TEST(Invalidation, of_any_range_covers_it)
         [](Invalidation const& what, Issue issue) { smmu::invalidate(1, what, {}, issue); });
 }
 
+// Whether a command reaches an entry of one granule: SMMUs drop what a range touches.
+TEST(SmmuInvalidation, of_any_range_reaches_every_granule_of_it)
+{
+    for (PageSize const granule : {k4K, k16K, k64K})
+        for (bool const by_range : {false, true})
+            for (std::uint64_t first = 0; first < 8; ++first)
+                for (std::uint64_t pages = 1; pages <= 70; ++pages) {
+                    std::uint64_t const size = granule.bytes();
+                    Invalidation const what{range(first * size, pages * size), PageSizes{size},
+                                            false};
+                    smmu::Abilities const abilities{.granule = granule, .by_range = by_range};
+                    std::vector<bool> gone(first + pages, false);
+                    for (auto const& command : commands(
+                             [&](Issue issue) { smmu::invalidate(1, what, abilities, issue); })) {
+                        auto const told =
+                            test::SmmuCommands::read(command.words[0], command.words[1]);
+                        ASSERT_EQ(told.kind, test::Told::Kind::pages);
+                        for (std::uint64_t page = 0; page < gone.size(); ++page)
+                            if (told.first < (page + 1) * size && page * size <= told.last)
+                                gone[page] = true;
+                    }
+                    for (std::uint64_t page = first; page < first + pages; ++page)
+                        ASSERT_TRUE(gone[page]) << size << " " << by_range << " " << page;
+                }
+}
+
 // ---------------------------------------------------------------------------------- model cache
 
-template <class Reader, class Commands>
-struct Checked {
-    using Tlb = test::ModelTlb<Reader, Commands>;
+struct Sizes {
+    std::uint64_t page;   // a leaf of the lower of two levels
+    std::uint64_t block;  // and of the upper
+};
 
-    explicit Checked(Iommu::Options options)
+// What is checked: a unit of ours, and how to read its tables and its commands.
+struct Vtd {
+    using Reader = test::VtdReader;
+    using Commands = test::VtdCommands;
+    static constexpr Sizes kSizes{kPage, k2MBytes};
+    static Iommu::Options options() { return {}; }
+};
+struct Amd {
+    using Reader = test::AmdReader;
+    using Commands = test::AmdCommands;
+    static constexpr Sizes kSizes{kPage, k2MBytes};
+    static Iommu::Options options() { return amdvi_options(); }
+};
+template <unsigned kGranuleLg2>
+struct Smmu {
+    using Reader = test::ArmReader<kGranuleLg2>;
+    using Commands = test::SmmuCommands;
+    static constexpr Sizes kSizes{std::uint64_t{1} << kGranuleLg2,
+                                  std::uint64_t{1} << (2 * kGranuleLg2 - 3)};
+    static Iommu::Options options()
+    {
+        auto options = smmuv3_options(Kernel::v7_3);
+        options.page_sizes = PageSizes{kSizes.page | kSizes.block};
+        if (kGranuleLg2 == 12) options.page_sizes = options.page_sizes | PageSizes{k1G.bytes()};
+        options.host_page = *PageSize::of(kSizes.page);
+        return options;
+    }
+};
+// Drivers that split blocks, keep what a map finds, or replace it.
+template <class Machine>
+struct Old : Machine {
+    static Iommu::Options options()
+    {
+        auto options = Machine::options();
+        options.kernel = Kernel::v6_1;
+        return options;
+    }
+};
+// Leaves of 2 MiB and 1 GiB.
+template <class Machine>
+struct Large : Machine {
+    static constexpr Sizes kSizes{k2MBytes, std::uint64_t{1} << 30};
+};
+
+template <class Machine>
+struct Checked {
+    explicit Checked(Iommu::Options options = Machine::options())
         : unit{[&] {
               options.commands = &tlb;
               return options;
@@ -166,26 +247,16 @@ struct Checked {
         return tlb.stale(table.root.raw(), table.levels);
     }
 
-    Tlb tlb;
+    static constexpr Sizes kSizes = Machine::kSizes;
+    test::ModelTlb<typename Machine::Reader, typename Machine::Commands> tlb;
     Unit unit;
-};
-
-struct Vtd : Checked<test::VtdReader, test::VtdCommands> {
-    Vtd() : Checked{Iommu::Options{}} {}
-};
-struct Amd : Checked<test::AmdReader, test::AmdCommands> {
-    Amd() : Checked{amdvi_options()} {}
-};
-struct SmmuThatSplits : Checked<test::ArmReader<12>, test::SmmuCommands> {
-    SmmuThatSplits() : Checked{smmuv3_options()} {}
-};
-struct Smmu : Checked<test::ArmReader<12>, test::SmmuCommands> {
-    Smmu() : Checked{smmuv3_options(Kernel::v7_3)} {}
 };
 
 template <class Machine>
 class Invalidations : public testing::Test {};
-using Machines = testing::Types<Vtd, Amd, SmmuThatSplits, Smmu>;
+using Machines =
+    testing::Types<Vtd, Amd, Smmu<12>, Smmu<14>, Smmu<16>, Old<Vtd>, Old<Amd>, Old<Smmu<12>>,
+                   Old<Smmu<16>>, Large<Vtd>, Large<Amd>, Large<Smmu<12>>>;
 TYPED_TEST_SUITE(Invalidations, Machines);
 
 // Maps, unmaps and accesses by a seed, and counts what is stale after each call.
@@ -194,22 +265,23 @@ unsigned run(Machine& machine, std::uint64_t seed, int steps)
 {
     std::mt19937_64 random{seed};
     auto const pick = [&](std::uint64_t n) { return random() % n; };
-    std::uint64_t const places = 3 * 512;  // pages: three tables
+    auto const [page, block] = Machine::kSizes;
+    std::uint64_t const places = 3 * (block / page);  // pages: three tables
     unsigned stale = 0;
     for (int step = 0; step < steps; ++step) {
-        std::uint64_t const unit = pick(3) == 0 ? k2MBytes : kPage;
-        std::uint64_t const iova = pick(places * kPage / unit) * unit;
-        std::uint64_t const size = (1 + pick(unit == kPage ? 40 : 2)) * unit;
+        std::uint64_t const unit = pick(3) == 0 ? block : page;
+        std::uint64_t const iova = pick(places * page / unit) * unit;
+        std::uint64_t const size = (1 + pick(unit == page ? 40 : 2)) * unit;
         if (pick(2) == 0) {
-            (void)machine.unit.map(iova, pick(2) == 0 ? iova : pick(places) * kPage, size);
+            (void)machine.unit.map(iova, pick(2) == 0 ? iova : pick(places) * page, size);
         } else {
             Gather gather;
             machine.unit.domain->unmap(Iova{iova}, size, gather);
-            if (pick(2) == 0) machine.unit.domain->unmap(Iova{pick(places) * kPage}, size, gather);
+            if (pick(2) == 0) machine.unit.domain->unmap(Iova{pick(places) * page}, size, gather);
             machine.unit.domain->sync(gather);
         }
         stale += machine.stale();
-        for (int i = 0; i < 6; ++i) machine.access(pick(places) * kPage, pick(2) == 0);
+        for (int i = 0; i < 6; ++i) machine.access(pick(places) * page, pick(2) == 0);
     }
     return stale;
 }
@@ -218,7 +290,7 @@ TYPED_TEST(Invalidations, that_are_issued_are_enough)
 {
     std::uint64_t const seed = test::seed();
     std::printf("PINFOLD_SEED=%llu\n", static_cast<unsigned long long>(seed));
-    TypeParam machine;
+    Checked<TypeParam> machine;
     EXPECT_EQ(run(machine, seed, 400), 0);
     EXPECT_GT(machine.tlb.commands(), 0);
     EXPECT_EQ(machine.tlb.unknown(), 0);
@@ -229,36 +301,37 @@ TYPED_TEST(Invalidations, that_are_issued_are_enough)
 template <class Machine>
 unsigned script(Machine& machine)
 {
-    EXPECT_TRUE(machine.unit.map(0, 8 * k2MBytes, k2MBytes));                 // one leaf
-    EXPECT_TRUE(machine.unit.map(k2MBytes, 8 * k2MBytes + kPage, k2MBytes));  // a table of small
-    auto const access = [&] {
-        machine.access(5 * kPage);
-        machine.access(k2MBytes + 7 * kPage);
-        machine.access(k2MBytes + 8 * kPage, true);
+    auto const [page, block] = Machine::kSizes;
+    EXPECT_TRUE(machine.unit.map(0, 8 * block, block));             // one leaf
+    EXPECT_TRUE(machine.unit.map(block, 8 * block + page, block));  // a table of small
+    auto const access = [&, page = page, block = block] {
+        machine.access(5 * page);
+        machine.access(block + 7 * page);
+        machine.access(block + 8 * page, true);
     };
     unsigned stale = 0;
     access();
-    EXPECT_EQ(machine.unit.unmap(k2MBytes + 7 * kPage, kPage), kPage);
+    EXPECT_EQ(machine.unit.unmap(block + 7 * page, page), page);
     stale += machine.stale();
     access();
-    EXPECT_EQ(machine.unit.unmap(0, k2MBytes), k2MBytes);
+    EXPECT_EQ(machine.unit.unmap(0, block), block);
     stale += machine.stale();
     access();
-    EXPECT_TRUE(machine.unit.map(k2MBytes + 7 * kPage, 0, kPage));
-    EXPECT_EQ(machine.unit.unmap(k2MBytes, k2MBytes), k2MBytes);  // the table too
+    EXPECT_TRUE(machine.unit.map(block + 7 * page, 0, page));
+    EXPECT_EQ(machine.unit.unmap(block, block), block);  // the table too
     stale += machine.stale();
     return stale;
 }
 
 TYPED_TEST(Invalidations, of_which_one_is_lost_leave_something_stale)
 {
-    TypeParam good;
+    Checked<TypeParam> good;
     EXPECT_EQ(script(good), 0);
     unsigned const commands = good.tlb.commands();
     ASSERT_EQ(commands % 2, 0);
     ASSERT_GE(commands, 6);
     for (unsigned n = 1; n <= commands; ++n) {
-        TypeParam bad;
+        Checked<TypeParam> bad;
         bad.tlb.drop(n);
         EXPECT_GT(script(bad), 0) << "command " << n << " of " << commands;
     }
@@ -266,7 +339,7 @@ TYPED_TEST(Invalidations, of_which_one_is_lost_leave_something_stale)
 
 TYPED_TEST(Invalidations, that_are_about_leaves_only_leave_a_table_stale)
 {
-    TypeParam bad;
+    Checked<TypeParam> bad;
     bad.tlb.keep_tables();
     EXPECT_GT(script(bad), 0);
 }
@@ -274,17 +347,69 @@ TYPED_TEST(Invalidations, that_are_about_leaves_only_leave_a_table_stale)
 // A large leaf in the place of a table that has become empty: no unmap tells of it.
 TYPED_TEST(Invalidations, come_with_the_map_that_replaces_a_table)
 {
-    TypeParam machine;
-    ASSERT_TRUE(machine.unit.map(0, 8 * k2MBytes + kPage, k2MBytes));
-    for (std::uint64_t iova = 0; iova < k2MBytes;) {
-        std::uint64_t const gone = machine.unit.unmap(iova, kPage);
+    auto const [page, block] = TypeParam::kSizes;
+    Checked<TypeParam> machine;
+    ASSERT_TRUE(machine.unit.map(0, 8 * block + page, block));
+    for (std::uint64_t iova = 0; iova < block;) {
+        std::uint64_t const gone = machine.unit.unmap(iova, page);
         ASSERT_NE(gone, 0);
         iova += gone;
     }
     machine.access(0);  // a miss, but the way to it is cached
     EXPECT_GT(machine.tlb.entries(), 0);
-    ASSERT_TRUE(machine.unit.map(0, 8 * k2MBytes, k2MBytes));
+    ASSERT_TRUE(machine.unit.map(0, 8 * block, block));
     EXPECT_EQ(machine.stale(), 0);
+}
+
+// Drivers whose maps take away what they find: a leaf with all of its pages, and a table whole.
+TEST(OvermapInvalidations, come_with_the_map_that_replaces_leaves_and_tables)
+{
+    for (bool const fractured : {false, true}) {
+        Checked<Old<Amd>> amd;
+        ASSERT_TRUE(amd.unit.map(0, 16 * kPage, 16 * kPage));  // one leaf of 64 KiB
+        amd.access(7 * kPage, fractured);
+        ASSERT_TRUE(amd.unit.map(3 * kPage, kPage, kPage));
+        EXPECT_EQ(amd.tlb.entries_at(7 * kPage), 0);
+        EXPECT_EQ(amd.stale(), 0);
+        amd.access(3 * kPage, fractured);
+        ASSERT_TRUE(amd.unit.map(0, 8 * k2MBytes, k2MBytes));
+        EXPECT_EQ(amd.tlb.entries_at(3 * kPage), 0);
+        EXPECT_EQ(amd.stale(), 0);
+
+        Checked<Old<Vtd>> vtd;
+        ASSERT_TRUE(vtd.unit.map(5 * kPage, kPage, kPage));
+        vtd.access(5 * kPage, fractured);
+        ASSERT_TRUE(vtd.unit.map(0, 8 * k2MBytes, k2MBytes));
+        EXPECT_EQ(vtd.tlb.entries_at(5 * kPage), 0);
+        EXPECT_EQ(vtd.stale(), 0);
+    }
+}
+
+// What a device writes through a clean leaf that it knows as dirty would not be noted.
+TYPED_TEST(Invalidations, come_with_the_clearing_of_dirty_bits)
+{
+    auto const [page, block] = TypeParam::kSizes;
+    for (bool const large : {false, true})
+        for (bool const fractured : {false, true}) {
+            auto options = TypeParam::options();
+            options.tracks_dirty = true;
+            Checked<TypeParam> machine{options};
+            std::uint64_t const size = large ? block : page;
+            std::uint64_t const iova = block + (large ? 0 : 5 * page);
+            ASSERT_TRUE(machine.unit.map(iova, 8 * block, size));
+            std::uint64_t const inside = iova + size - page;
+            {
+                ReadSection const section;
+                ASSERT_TRUE(machine.unit.domain->access(Iova{inside}, Access::write));
+            }
+            machine.access(inside, fractured);
+            ASSERT_EQ(machine.tlb.entries_at(inside), 1);
+            ASSERT_EQ(
+                machine.unit.domain->read_and_clear_dirty(range(inside, page), [](IovaRange) {}),
+                1);
+            EXPECT_EQ(machine.tlb.entries_at(inside), 0) << large << fractured;
+            EXPECT_EQ(machine.tlb.unknown(), 0);
+        }
 }
 
 }  // namespace

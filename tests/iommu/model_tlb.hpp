@@ -6,6 +6,7 @@
 // Commands are decoded here from the specifications, by nothing of ours.
 #pragma once
 
+#include <algorithm>
 #include <bit>
 #include <cstdint>
 #include <optional>
@@ -24,6 +25,7 @@ struct Told {
     bool tables = false;
     bool whole_entries = true;  // an entry that is larger than the range stays
     unsigned leaf_level = 0;    // only leaves of this level; 0: any
+    unsigned granule_lg2 = 0;   // only entries of tables of this granule; 0: any
 };
 
 // VT-d specification, 6.5.2.3 and 6.5.2.8.
@@ -73,11 +75,18 @@ struct SmmuCommands {
         bool const leaves_only = high % 2 == 1;
         std::uint64_t const first = high / 0x1000 * 0x1000;
         std::uint64_t last = first;
+        auto const granule_lg2 = static_cast<unsigned>(10 + 2 * granule_code);
         if (granule_code != 0) {
             if (number == 0 && scale == 0 && level == 0 && !leaves_only) return {};  // reserved
-            last = first + ((number + 1) << (scale + 10 + 2 * granule_code)) - 1;
+            last = first + ((number + 1) << (scale + granule_lg2)) - 1;
         }
-        return {Told::Kind::pages, first, last, !leaves_only, false, level};
+        return {Told::Kind::pages,
+                first,
+                last,
+                !leaves_only,
+                false,
+                level,
+                granule_code == 0 ? 0 : granule_lg2};
     }
 };
 
@@ -134,6 +143,13 @@ public:
     }
 
     std::size_t entries() const { return leaves_.size() + tables_.size(); }
+    // Leaves that translate `iova`.
+    std::size_t entries_at(std::uint64_t iova) const
+    {
+        return static_cast<std::size_t>(std::ranges::count_if(leaves_, [&](Leaf const& leaf) {
+            return leaf.iova <= iova && iova - leaf.iova < leaf.bytes;
+        }));
+    }
     unsigned commands() const { return commands_; }
     unsigned unknown() const { return unknown_; }
 
@@ -183,6 +199,7 @@ private:
 
     void apply(Told const& told)
     {
+        if (told.granule_lg2 != 0 && told.granule_lg2 != Reader::kPageLg2) return;
         std::erase_if(leaves_, [&](Leaf const& leaf) {
             std::uint64_t const last = leaf.iova + (leaf.bytes - 1);
             if (told.leaf_level != 0 && told.leaf_level != leaf.level) return false;
