@@ -262,7 +262,8 @@ static long finish(long result)
 
 struct pinfold_engine const* pinfold_current_engine(void)
 {
-    return UNLIKELY(engine != NULL) && !borrowed() ? engine : NULL;
+    struct pinfold_engine const* const now = __atomic_load_n(&engine, __ATOMIC_ACQUIRE);
+    return UNLIKELY(now != NULL) && !borrowed() ? now : NULL;
 }
 
 struct pinfold_engine const* pinfold_engine_of(int fd) { return ours(fd) ? engine : NULL; }

@@ -298,8 +298,7 @@ static int exec_failed(struct succession* succession)
 
 static void before_spawn(struct succession* succession, posix_spawn_file_actions_t const* actions)
 {
-    succession->engine = pinfold_succession(&succession->borrowed);
-    if (succession->borrowed) succession->engine = NULL;
+    succession->engine = pinfold_current_engine();
     if (succession->engine == NULL) return;
     succession->engine->share();
     succession->engine->before_spawn(actions != NULL, value_of_held(succession), PINFOLD_HELD_ROOM);
@@ -313,9 +312,8 @@ static void after_spawn(struct succession* succession)
 /* For what runs programs in ways of its own: they are known by their first call. */
 static void share(void)
 {
-    bool borrowed = false;
-    struct pinfold_engine const* const engine = pinfold_succession(&borrowed);
-    if (engine != NULL && !borrowed) engine->share();
+    struct pinfold_engine const* const engine = pinfold_current_engine();
+    if (engine != NULL) engine->share();
 }
 
 /* ---- the calls ---- */
@@ -456,16 +454,14 @@ FILE* popen(char const* command, char const* mode)
  * the parent, what belongs to the child is taken back before it returns. */
 __attribute__((used)) static void before_vfork(void)
 {
-    bool borrowed = false;
-    struct pinfold_engine const* const engine = pinfold_succession(&borrowed);
-    if (engine != NULL && !borrowed) engine->before_vfork();
+    struct pinfold_engine const* const engine = pinfold_current_engine();
+    if (engine != NULL) engine->before_vfork();
 }
 
 __attribute__((used)) static void after_vfork(void)
 {
-    bool borrowed = false;
-    struct pinfold_engine const* const engine = pinfold_succession(&borrowed);
-    if (engine != NULL && !borrowed) engine->after_vfork();
+    struct pinfold_engine const* const engine = pinfold_current_engine();
+    if (engine != NULL) engine->after_vfork();
 }
 
 __attribute__((used)) static long set_errno(long error)
@@ -515,9 +511,8 @@ __asm__(
 
 static void before_exit(void)
 {
-    bool borrowed = false;
-    struct pinfold_engine const* const engine = pinfold_succession(&borrowed);
-    if (engine != NULL && !borrowed) engine->before_exit();
+    struct pinfold_engine const* const engine = pinfold_current_engine();
+    if (engine != NULL) engine->before_exit();
 }
 
 /* A signal handler may call _exit(2) amid malloc() or what else before_exit() waits for. Then the
