@@ -1,12 +1,12 @@
 #include "base/worker.hpp"
 
-#include <signal.h>
-
 #include <atomic>
 #include <mutex>
 #include <new>
 #include <system_error>
 #include <utility>
+
+#include "base/unheeding.hpp"
 
 namespace pinfold {
 namespace {
@@ -14,25 +14,6 @@ namespace {
 constinit std::mutex list;
 constinit Worker* first = nullptr;
 constinit std::atomic<bool> all_dismissed{false};
-
-// What is made while one of these lives hears no signal but faults, which are never blocked: copies
-// of memory that may not be there rely on them.
-class Unheeding {
-public:
-    Unheeding()
-    {
-        sigset_t most;
-        (void)::sigfillset(&most);
-        for (int const fault : {SIGSEGV, SIGBUS, SIGFPE}) (void)::sigdelset(&most, fault);
-        (void)::pthread_sigmask(SIG_SETMASK, &most, &before_);
-    }
-    ~Unheeding() { (void)::pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
-    Unheeding(Unheeding const&) = delete;
-    Unheeding& operator=(Unheeding const&) = delete;
-
-private:
-    sigset_t before_;
-};
 
 }  // namespace
 

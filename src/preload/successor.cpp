@@ -3,7 +3,6 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <sched.h>
-#include <signal.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -13,6 +12,7 @@
 #include <array>
 #include <cerrno>
 
+#include "base/unheeding.hpp"
 #include "machine/run_names.h"
 
 namespace pinfold::preload {
@@ -37,23 +37,6 @@ Word hear(UniqueFd const& lifeline)
 }
 
 void close(UniqueFd& fd) { UniqueFd const gone = std::move(fd); }
-
-class AllSignalsBlocked {
-public:
-    AllSignalsBlocked()
-    {
-        sigset_t most;
-        (void)::sigfillset(&most);
-        for (int const fault : {SIGSEGV, SIGBUS, SIGFPE}) (void)::sigdelset(&most, fault);
-        (void)::pthread_sigmask(SIG_SETMASK, &most, &before_);
-    }
-    ~AllSignalsBlocked() { (void)::pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
-    AllSignalsBlocked(AllSignalsBlocked const&) = delete;
-    AllSignalsBlocked& operator=(AllSignalsBlocked const&) = delete;
-
-private:
-    sigset_t before_;
-};
 
 class Stack {
 public:
@@ -128,7 +111,7 @@ Result<Successor> Successor::make(FunctionRef<void()> settle, FunctionRef<void()
     if (!stack) return fail(Errno::nomem);
     Birth birth{ends, settle, live};
     {
-        AllSignalsBlocked const blocked;
+        Unheeding const unheeding;
         // No signal at its end, so that no handler hears of it. Its descriptors are ours: other
         // threads open and close them until its fork.
         pid_t const mother =
