@@ -483,18 +483,6 @@ void dma_follows_the_rules()
     CHECK(edu.unmap(0, 0, VFIO_DMA_UNMAP_FLAG_ALL) == kPage);
 }
 
-int enable_msi(Edu const& edu, int event)
-{
-    alignas(vfio_irq_set) std::array<std::uint8_t, sizeof(vfio_irq_set) + sizeof event> room{};
-    auto* const set = reinterpret_cast<vfio_irq_set*>(room.data());
-    set->argsz = room.size();
-    set->flags = VFIO_IRQ_SET_DATA_EVENTFD | VFIO_IRQ_SET_ACTION_TRIGGER;
-    set->index = VFIO_PCI_MSI_IRQ_INDEX;
-    set->count = 1;
-    std::memcpy(set->data, &event, sizeof event);
-    return ::ioctl(edu.device, VFIO_DEVICE_SET_IRQS, set);
-}
-
 bool fired(int event)
 {
     pollfd wait{.fd = event, .events = POLLIN, .revents = 0};
@@ -505,9 +493,9 @@ void interrupts()
 {
     Edu edu;
     int const event = ::eventfd(0, EFD_CLOEXEC);
-    CHECK_FAILS(EBADF, enable_msi(edu, 999));
-    CHECK_FAILS(EINVAL, enable_msi(edu, edu.container));
-    CHECK(enable_msi(edu, event) == 0);
+    CHECK_FAILS(EBADF, enable_msi(edu.device, 999));
+    CHECK_FAILS(EINVAL, enable_msi(edu.device, edu.container));
+    CHECK(enable_msi(edu.device, event) == 0);
     CHECK(!fired(event));
     edu.registers[0x60 / 4] = 1;
     CHECK(fired(event));

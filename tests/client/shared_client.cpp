@@ -60,18 +60,6 @@ bool fired(int event)
     return ::poll(&wait, 1, 0) == 1;
 }
 
-int enable_msi(int device, int event)
-{
-    alignas(vfio_irq_set) std::array<std::uint8_t, sizeof(vfio_irq_set) + sizeof event> room{};
-    auto* const set = reinterpret_cast<vfio_irq_set*>(room.data());
-    set->argsz = room.size();
-    set->flags = VFIO_IRQ_SET_DATA_EVENTFD | VFIO_IRQ_SET_ACTION_TRIGGER;
-    set->index = VFIO_PCI_MSI_IRQ_INDEX;
-    set->count = 1;
-    std::memcpy(set->data, &event, sizeof event);
-    return ::ioctl(device, VFIO_DEVICE_SET_IRQS, set);
-}
-
 // VmLck of this process, in bytes.
 long locked()
 {

@@ -8,6 +8,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <array>
 #include <cerrno>
 #include <cstdint>
 #include <cstdio>
@@ -171,4 +172,17 @@ inline std::uint8_t* memory(std::uint64_t size)
         ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (at == MAP_FAILED) must(-1, "mmap");
     return static_cast<std::uint8_t*>(at);
+}
+
+// MSI of one vector by `event`. What VFIO_DEVICE_SET_IRQS returns.
+inline int enable_msi(int device, int event)
+{
+    alignas(vfio_irq_set) std::array<std::uint8_t, sizeof(vfio_irq_set) + sizeof event> room{};
+    auto* const set = reinterpret_cast<vfio_irq_set*>(room.data());
+    set->argsz = room.size();
+    set->flags = VFIO_IRQ_SET_DATA_EVENTFD | VFIO_IRQ_SET_ACTION_TRIGGER;
+    set->index = VFIO_PCI_MSI_IRQ_INDEX;
+    set->count = 1;
+    std::memcpy(set->data, &event, sizeof event);
+    return ::ioctl(device, VFIO_DEVICE_SET_IRQS, set);
 }
