@@ -46,6 +46,17 @@ void mark_dirty_pages(State& state, std::uint64_t size, std::uint64_t pages)
     }
 }
 
+// Of pages that the device knows the way to already.
+void only_mark(State& state, std::uint64_t pages)
+{
+    Logged& log = logged();
+    auto const& reader = log.native.reader();
+    log.mark_all();
+    Random random;
+    for (auto _ : state)
+        reader.mark_dirty(Iova{kGiB + random.below(pages - 16) * kPageBytes}, kPageBytes);
+}
+
 void only_translate(State& state)
 {
     auto const& reader = logged().native.reader();
@@ -150,6 +161,8 @@ void add_dirty()
     add("mark 4K, dirty", mark_dirty_pages, kPageBytes, kLoggedPages);
     add("mark 4K of 4G, dirty", mark_dirty_pages, kPageBytes, 4 * kGiB / kPageBytes);
     add("mark 64K, dirty", mark_dirty_pages, 64 * kKiB, kLoggedPages);
+    add("mark 4K alone, dirty", only_mark, kLoggedPages);
+    add("mark 4K of 4G alone, dirty", only_mark, 4 * kGiB / kPageBytes);
     add("mark nothing", only_translate);
     add("mark 4K, clean", mark_clean_pages);
     add("mark 4K, atomic or", mark_atomically);
@@ -172,6 +185,9 @@ std::vector<Goal> dirty_goals()
         {"G17", "the same in 4 GiB of the 64", "mark 4K of 4G, dirty", 2, "mark 4K, atomic or",
          0.4},
         {"", "  of it the translation, and the loop", "mark nothing"},
+        {"G17", "mark 4K alone: dirty already", "mark 4K alone, dirty", 2, "mark 4K, atomic or"},
+        {"G17", "the same in 4 GiB of the 64", "mark 4K of 4G alone, dirty", 2,
+         "mark 4K, atomic or"},
         {"G17", "translate, mark 4K: clean", "mark 4K, clean", 5.5, "mark 4K, atomic or"},
         {"G17", "translate, mark 64K", "mark 64K, dirty", 7, "mark 4K, atomic or"}};
     for (auto const& [share, goal] :
