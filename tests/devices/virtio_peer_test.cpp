@@ -24,13 +24,6 @@ protected:
         std::uint64_t out, in;
     };
 
-    pci::Checked<void> meet(TestPort& one, pci::Function* other)
-    {
-        return one.function().meet([&](std::string_view bdf) -> pci::Function* {
-            if (bdf == one.function().name()) return &one.function();
-            return other != nullptr && bdf == other->name() ? other : nullptr;
-        });
-    }
     void start(TestPort& port, Queues& queues)
     {
         std::array<DriverQueue*, 2> const both{&queues.receive, &queues.transmit};

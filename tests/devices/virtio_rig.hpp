@@ -230,6 +230,15 @@ private:
     std::unique_ptr<pci::Function> function_;
 };
 
+// Joins `one` to its peer where the machine has nothing but the two.
+inline pci::Checked<void> meet(TestPort& one, pci::Function* other)
+{
+    return one.function().meet([&](std::string_view bdf) -> pci::Function* {
+        if (bdf == one.function().name()) return &one.function();
+        return other != nullptr && bdf == other->name() ? other : nullptr;
+    });
+}
+
 // A frame to `to` of `size` bytes whose payload counts.
 inline Bytes frame_to(Mac const& to, std::size_t size, std::uint8_t first = 0)
 {
