@@ -92,7 +92,7 @@ PINFOLD_WORKS_WITH("dpdk-testpmd 22.11 (Debian), a secondary process",
 
 TEST_P(Dpdk, a_secondary_process_forwards_on_the_port_of_the_primary)
 {
-    if (!GetParam().with_namespace || ::geteuid() != 0)
+    if (!GetParam().with_namespace || GetParam().as_nobody || ::geteuid() != 0)
         GTEST_SKIP() << "processes of DPDK share huge pages, and only root may mount those";
     HugePages const pages{"2048", 64};
     if (!pages.got) GTEST_SKIP() << "the kernel has no huge pages to give";
