@@ -168,6 +168,28 @@ TEST_P(Qemu, the_locked_memory_limit_of_an_ordinary_user_is_enough_for_a_copy)
     EXPECT_EQ(slurp(dir() / "disk").substr(0, 32 * kMiB), slurp(dir() / "in"));
 }
 
+// A user namespace in which no other may be made, and its root without a capability.
+TEST_P(Qemu, io_reads_what_it_wrote_where_the_kernel_forbids_namespaces)
+{
+    make_disk("disk", 8 * kMiB);
+    std::ofstream{dir() / "forbid"} << "echo 0 >/proc/sys/user/max_user_namespaces || exit 77\n"
+                                       "exec setpriv --bounding-set -all --inh-caps -all \"$@\"\n";
+    if (run("unshare --user --map-root-user sh forbid true").status != 0)
+        GTEST_SKIP() << "no user namespace can be made, so that the other tests show it";
+    auto const ran = run(
+        "unshare --user --map-root-user sh forbid " +
+        pinfold("--verbose " + device(), std::string{"qemu-io -f raw "} + kDisk +
+                                             " -c \"write -P 99 1M 1M\" -c \"read -P 99 1M 1M\""));
+    EXPECT_EQ(ran.status, 0) << ran.out << ran.err;
+    EXPECT_NE(ran.out.find("read 1048576/1048576"), std::string::npos) << ran.out << ran.err;
+    EXPECT_EQ(ran.out.find("failed"), std::string::npos) << ran.out;
+    EXPECT_EQ(ran.err.find("no mount namespace can be made: unshare: No space left on device; "
+                           "paths are rewritten instead") != std::string::npos,
+              GetParam().with_namespace)
+        << ran.err;
+    EXPECT_EQ(slurp(dir() / "disk").substr(kMiB, kMiB), std::string(kMiB, 99));
+}
+
 TEST_P(Qemu, a_client_killed_in_the_middle_leaves_what_it_wrote_and_a_free_group)
 {
     make_disk("disk", 64 * kMiB);
