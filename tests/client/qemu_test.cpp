@@ -2,6 +2,7 @@
 #include <array>
 #include <fstream>
 #include <random>
+#include <regex>
 #include <vector>
 
 #include "stage.hpp"
@@ -12,6 +13,24 @@ namespace {
 
 constexpr std::uint64_t kMiB = 1024 * 1024;
 constexpr char const* kDisk = "nvme://0000:00:04.0/1";
+
+// What the report says that the disk did.
+struct Work {
+    unsigned long writes = 0, forced = 0, flushes = 0;
+};
+
+Work work_of_the_disk(std::string const& report)
+{
+    static std::regex const line{
+        R"(ns1 disk .*, ([0-9]+) writes 4 MiB( \(([0-9]+) forced\))?, ([0-9]+) flushes)"};
+    std::smatch match;
+    if (!std::regex_search(report, match, line)) {
+        ADD_FAILURE() << "the report does not say that 4 MiB were written:\n" << report;
+        return {};
+    }
+    return {std::stoul(match[1]), match[3].matched ? std::stoul(match[3]) : 0,
+            std::stoul(match[4])};
+}
 
 class Qemu : public ClientTest {
 protected:
@@ -124,23 +143,47 @@ TEST_P(Qemu, vectored_unaligned_and_asynchronous_requests_come_back_as_they_went
 
 TEST_P(Qemu, many_requests_at_once_wrap_the_queues_many_times)
 {
+    constexpr std::uint64_t kRequests = 5000, kSize = 4096, kStep = 12288;
     make_disk("disk", 64 * kMiB);
-    for (auto const* const mode : {"", "-w --pattern=77 "}) {
-        auto const ran = run_pinfold(
-            device(),
-            fmt::format("qemu-img bench -f raw {} -c 5000 -d 64 -s 4096 -S 12288 {}", mode, kDisk));
+    for (auto const& [mode, did] : {std::pair{"", "5000 reads 19.5 MiB, 0 writes"},
+                                    {"-w --pattern=77 ", "0 reads 0 B, 5000 writes 19.5 MiB"}}) {
+        auto const ran =
+            run_pinfold(device() + " --report",
+                        fmt::format("qemu-img bench -f raw {} -c {} -d 64 -s {} -S {} {}", mode,
+                                    kRequests, kSize, kStep, kDisk));
         EXPECT_EQ(ran.status, 0) << ran.out << ran.err;
+        EXPECT_NE(ran.err.find(did), std::string::npos) << did << " is missing:\n" << ran.err;
     }
+    std::string expected(64 * kMiB, '\0');
+    for (std::uint64_t i = 0; i < kRequests; ++i) expected.replace(i * kStep, kSize, kSize, 77);
+    EXPECT_TRUE(slurp(dir() / "disk") == expected) << "each of them wrote where it should";
 }
 
-TEST_P(Qemu, each_cache_mode_works_and_a_flush_reaches_the_disk)
+// What qemu-img's cache modes are to a disk: `none` and `directsync` turn its write cache off,
+// `writethrough` and `directsync` force each write; all but `unsafe` flush at the end.
+TEST_P(Qemu, each_cache_mode_writes_the_same_and_forces_and_flushes_what_it_promises)
 {
-    make_disk("disk", 8 * kMiB);
-    fill("in", 4 * kMiB);
-    for (auto const* const mode : {"none", "writeback", "writethrough", "directsync", "unsafe"}) {
+    struct Mode {
+        char const* name;
+        bool forced, flushed;
+    };
+    for (auto const& mode : {Mode{"none", true, true}, Mode{"writeback", false, true},
+                             Mode{"writethrough", true, true}, Mode{"directsync", true, true},
+                             Mode{"unsafe", false, false}}) {
+        SCOPED_TRACE(mode.name);
+        make_disk("disk", 8 * kMiB);
+        fill("in", 4 * kMiB);
         auto const ran = run_pinfold(
-            device(), fmt::format("qemu-img convert -n -t {} -f raw -O raw in {}", mode, kDisk));
-        EXPECT_EQ(ran.status, 0) << mode << ran.err;
+            device() + " --report",
+            fmt::format("qemu-img convert -n -t {} -f raw -O raw in {}", mode.name, kDisk));
+        ASSERT_EQ(ran.status, 0) << ran.err;
+        auto const disk = slurp(dir() / "disk");
+        EXPECT_EQ(disk.substr(0, 4 * kMiB), slurp(dir() / "in"));
+        EXPECT_EQ(disk.substr(4 * kMiB), std::string(4 * kMiB, '\0'));
+        auto const did = work_of_the_disk(ran.err);
+        EXPECT_GT(did.writes, 0U) << ran.err;
+        EXPECT_EQ(did.forced, mode.forced ? did.writes : 0U) << ran.err;
+        EXPECT_EQ(did.flushes, mode.flushed ? 1U : 0U) << ran.err;
     }
 }
 

@@ -118,7 +118,7 @@ TEST_F(NvmeIo, forced_writes_and_flushes_succeed_with_and_without_the_cache)
             disk_.read(0, 1024),
             std::vector<std::byte>(1024, std::byte{static_cast<unsigned char>(0x20 + cache)}));
     }
-    EXPECT_THAT(rig_.function().summary(), testing::EndsWith(", 2 flushes"));
+    EXPECT_THAT(rig_.function().summary(), testing::EndsWith(" (5 forced), 2 flushes"));
 }
 
 TEST_F(NvmeIo, compare_tells_same_from_different)

@@ -94,6 +94,20 @@ Status IoCommands::read(Command const& command, Namespace& ns)
     return status;
 }
 
+// Without the volatile write cache every write is forced.
+Durability IoCommands::durability_of(bool force_unit_access) const
+{
+    return force_unit_access || !state_.features.write_cache() ? Durability::on_medium
+                                                               : Durability::cached;
+}
+
+void IoCommands::count_write(Namespace& ns, std::uint64_t bytes, Durability durability)
+{
+    ++ns.counters().writes;
+    ns.counters().written_bytes += bytes;
+    if (durability == Durability::on_medium) ++ns.counters().forced;
+}
+
 Status IoCommands::write(Command const& command, Namespace& ns)
 {
     auto const extent = Extent::of(command, ns);
@@ -101,18 +115,13 @@ Status IoCommands::write(Command const& command, Namespace& ns)
     if (ns.read_only()) return Status::namespace_write_protected;
     if ((command.cdw12 >> 20 & 0xf) != 0) return Status::invalid_field;  // DTYPE: no directives
 
-    auto const durability = extent.force_unit_access || !state_.features.write_cache()
-                                ? Durability::on_medium
-                                : Durability::cached;
+    auto const durability = durability_of(extent.force_unit_access);
     auto const status =
         state_.transfer.stream(command, extent.size, Access::read, Status::write_fault,
                                [&](std::span<iovec const> memory) {
                                    return ns.disk().write(extent.offset, memory, durability);
                                });
-    if (status == Status::success) {
-        ++ns.counters().writes;
-        ns.counters().written_bytes += extent.size;
-    }
+    if (status == Status::success) count_write(ns, extent.size, durability);
     return status;
 }
 
@@ -148,12 +157,10 @@ Status IoCommands::write_zeroes(Command const& command, Namespace& ns)
     auto done = ns.disk().zero(extent.offset, extent.size,
                                deallocate ? Disk::Space::deallocate : Disk::Space::keep,
                                [&] { return state_.transfer.possible(); });
-    if (done && (extent.force_unit_access || !state_.features.write_cache())) {
-        done = ns.disk().flush();
-    }
+    auto const durability = durability_of(extent.force_unit_access);
+    if (done && durability == Durability::on_medium) done = ns.disk().flush();
     if (!done) return status_of(done.error(), Status::write_fault);
-    ++ns.counters().writes;
-    ns.counters().written_bytes += extent.size;
+    count_write(ns, extent.size, durability);
     return Status::success;
 }
 

@@ -21,6 +21,8 @@ private:
     Status write_zeroes(Command const& command, Namespace& ns);
     Status manage_dataset(Command const& command, Namespace& ns);
     Status flush_one(Namespace& ns);
+    Durability durability_of(bool force_unit_access) const;
+    static void count_write(Namespace& ns, std::uint64_t bytes, Durability durability);
 
     State& state_;
     std::vector<std::byte> ours_, theirs_;  // Compare's two sides, kept for their capacity

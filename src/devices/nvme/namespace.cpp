@@ -73,10 +73,12 @@ std::array<std::uint8_t, 8> Namespace::eui64() const
 
 std::string Namespace::summary() const
 {
-    return fmt::format("ns{} {} {}: {} reads {}, {} writes {}, {} flushes", id_, file_name_,
+    auto const forced =
+        counters_.forced == 0 ? std::string{} : fmt::format(" ({} forced)", counters_.forced);
+    return fmt::format("ns{} {} {}: {} reads {}, {} writes {}{}, {} flushes", id_, file_name_,
                        bytes_text(blocks() << block_lg2_), counters_.reads,
                        bytes_text(counters_.read_bytes), counters_.writes,
-                       bytes_text(counters_.written_bytes), counters_.flushes);
+                       bytes_text(counters_.written_bytes), forced, counters_.flushes);
 }
 
 }  // namespace pinfold::devices::nvme

@@ -16,6 +16,7 @@ public:
     struct Counters {
         std::uint64_t reads = 0, read_bytes = 0;
         std::uint64_t writes = 0, written_bytes = 0;
+        std::uint64_t forced = 0;  // of the writes, those that were done once on the medium
         std::uint64_t flushes = 0;
     };
 
@@ -40,7 +41,7 @@ public:
     std::array<std::uint8_t, 16> const& uuid() const { return uuid_; }
     std::array<std::uint8_t, 8> eui64() const;
 
-    // "ns1 disk.img 512 MiB: 812 reads 410.2 MiB, 655 writes 327.0 MiB, 12 flushes"
+    // "ns1 disk.img 512 MiB: 812 reads 410.2 MiB, 655 writes 327.0 MiB (7 forced), 12 flushes"
     std::string summary() const;
 
 private:
