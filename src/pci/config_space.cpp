@@ -144,8 +144,8 @@ void ConfigSpace::extended(ExtendedCapability const& capability)
     assert(at + 4 + capability.bytes.size() <= bytes_.size());
     assert((at == reg::kExtended) == (last_extended_ == 0));
     if (last_extended_ != 0)
-        put(last_extended_,
-            get<std::uint32_t>(last_extended_) | capability.at << reg::kExtendedLink);
+        put(last_extended_, get<std::uint32_t>(last_extended_) | std::uint32_t{capability.at}
+                                                                     << reg::kExtendedLink);
     put(at, capability.id | std::uint32_t{1} << reg::kExtendedVersion);
     std::ranges::copy(capability.bytes, bytes_.begin() + static_cast<std::ptrdiff_t>(at) + 4);
     last_extended_ = at;
