@@ -74,7 +74,7 @@ struct Counters {
     struct Device {
         std::array<char, 16> bdf{};
         std::array<char, 16> model{};
-        std::array<char, 96> summary{};  // Device::summary()
+        std::array<char, 512> summary{};  // Device::summary(), as much of it as has room
         std::uint64_t dma_bytes = 0, interrupts = 0, faults = 0;
     };
     std::uint64_t device_count = 0;  // of the machine; the first kDevices have a line
