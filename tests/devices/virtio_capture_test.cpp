@@ -12,25 +12,22 @@
 #include <fstream>
 
 #include "devices/virtio_rig.hpp"
+#include "support/command.hpp"
 
 namespace pinfold::devices::virtio_net {
 namespace {
 
 class VirtioCaptureTest : public testing::Test {
 protected:
-    VirtioCaptureTest()
-    {
-        std::string name = testing::TempDir() + "/pcap.XXXXXX";
-        directory_ = ::mkdtemp(name.data());
-        path_ = directory_ / "frames.pcap";
-    }
-    ~VirtioCaptureTest() override { std::filesystem::remove_all(directory_); }
     Bytes contents() const
     {
         std::ifstream file{path_, std::ios::binary};
         return {std::istreambuf_iterator<char>{file}, {}};
     }
-    std::filesystem::path directory_, path_;
+
+    test::Scratch scratch_;
+    std::filesystem::path const& directory_ = scratch_.path();
+    std::filesystem::path path_ = directory_ / "frames.pcap";
 };
 
 TEST_F(VirtioCaptureTest, holds_the_frames_behind_a_header_that_tcpdump_knows)

@@ -7,6 +7,8 @@
 #include <mutex>
 #include <vector>
 
+#include "support/command.hpp"
+
 namespace pinfold::machine {
 namespace {
 
@@ -14,11 +16,8 @@ class RemovalWatchTest : public testing::Test {
 protected:
     RemovalWatchTest()
     {
-        std::string name = testing::TempDir() + "/removal.XXXXXX";
-        directory_ = ::mkdtemp(name.data());
         for (auto const* const file : {"a", "b"}) std::ofstream{directory_ / file}.flush();
     }
-    ~RemovalWatchTest() override { std::filesystem::remove_all(directory_); }
 
     // The names told of, once there are `count`.
     std::vector<std::string> told(std::size_t count)
@@ -29,7 +28,8 @@ protected:
     }
     void write(char const* file) { std::ofstream{directory_ / file} << "1"; }
 
-    std::filesystem::path directory_;
+    test::Scratch scratch_;
+    std::filesystem::path const& directory_ = scratch_.path();
     std::mutex mutex_;
     std::condition_variable changed_;
     std::vector<std::string> told_;
